@@ -1,0 +1,32 @@
+# make demo: set everything up and run the main job.  make test: set everything up and run all tests.
+PYTHON ?= python3
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+
+.PHONY: setup demo test lint relay-env clean
+
+setup: .venv/installed relay-env
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP_INSTALL) -c constraints.txt -e '.[relax,train,dev]'
+	touch $@
+
+# Two TVM generations cannot share an interpreter: Relay's wheels exist for Python 3.10 only.
+relay-env: .venv/installed
+	@.venv/bin/python tools/relay_env.py
+
+demo: setup
+	.venv/bin/tvm-costmodel demo
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+test: lint
+	.venv/bin/python -m pytest -n 2
+	@if [ -x .venv-relay/bin/python ]; then .venv-relay/bin/python -m pytest; fi
+
+clean:
+	rm -rf .venv .venv-relay

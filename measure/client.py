@@ -1,0 +1,308 @@
+"""The harness's side of a worker: starts it, asks it, and says whose fault a failure is."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+
+import measure
+from measure.errors import BuildError, MeasurementError, RunError, TimeLimitError, WorkerError
+from measure.protocol import Protocol, Samples
+from measure.toolchains import toolchain_interpreter
+from relay_frontend.kernels import Kernel
+
+_LOG_BYTES = 4096
+# The worker keeps the limits itself; the harness waits this much longer before it gives it up.
+_GRACE_S = 15.0
+_LAST_MOMENT_S = 2.0
+_FAILURES: dict[str, type[MeasurementError]] = {
+    "build": BuildError,
+    "run": RunError,
+    "kernels": RunError,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What a stage may take before it counts as failed.
+
+    Args:
+        start_s: starting a worker, most of it importing the compiler.
+        build_s: building one network, or listing its kernels.
+        round_s: one timing round, loading included.
+        kernels_s: timing the kernels of one network.
+        memory_bytes: data memory of one build or round.
+    """
+
+    start_s: float = 120.0
+    build_s: float = 300.0
+    round_s: float = 120.0
+    kernels_s: float = 120.0
+    memory_bytes: int = 8 << 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One finished timing round.
+
+    Args:
+        started_at: seconds since the epoch.
+        duration_s: wall time of the round.
+        inner_count: inferences that each sample averages.
+        samples: latencies in ms, in the order taken.
+        conditions: state of the machine meanwhile, as plain JSON values.
+    """
+
+    started_at: float
+    duration_s: float
+    inner_count: int
+    samples: Samples
+    conditions: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelTimes:
+    """The kernel calls of a network and their times in ms, ``[num_kernels, num_samples]``."""
+
+    kernels: tuple[Kernel, ...]
+    samples: Samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolchainInfo:
+    """What a toolchain says of itself: name, versions, default target of this machine."""
+
+    name: str
+    versions: Mapping[str, str]
+    target: str
+
+
+class Worker:
+    """A worker process of one toolchain; starts when first asked, and anew after it died.
+
+    Not thread-safe: one request at a time. Use as a context manager or call :meth:`close`.
+
+    Args:
+        toolchain: name of the toolchain, or ``module:Class``.
+        threads: threads that one inference may use.
+        limits: time and memory of each stage.
+    """
+
+    def __init__(self, toolchain: str, *, threads: int = 1, limits: Limits | None = None) -> None:
+        self.toolchain = toolchain
+        self.threads = threads
+        self.limits = limits or Limits()
+        self._interpreter = toolchain_interpreter(toolchain)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._channel: socket.socket | None = None
+        self._log: IO[bytes] | None = None
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def describe(self) -> ToolchainInfo:
+        """Name, versions and default target of the toolchain.
+
+        Raises:
+            WorkerError: the toolchain cannot even say this.
+        """
+        limit_s = self.limits.build_s
+        try:
+            return ToolchainInfo(**self._ask("describe", "build", self.toolchain, limit_s, {}))
+        except MeasurementError as error:
+            raise WorkerError(f"toolchain {self.toolchain!r} is unusable: {error}") from error
+
+    def build(
+        self, network: str, model: Path, target: str, directory: Path, seed: int = 0
+    ) -> float:
+        """Build the ONNX file ``model`` into ``directory``; gives the seconds that it took.
+
+        Raises:
+            BuildError, TimeLimitError: the network cannot be built.
+            WorkerError: the worker failed; the network may be fine.
+        """
+        request = {
+            "network": str(model), "target": target, "directory": str(directory), "seed": seed
+        }  # fmt: skip
+        result = self._ask("build", "build", network, self.limits.build_s, request)
+        return float(result["build_s"])
+
+    def kernels(self, network: str, model: Path, target: str) -> tuple[Kernel, ...]:
+        """The kernels that a build of the ONNX file ``model`` would have; errors as of `build`."""
+        request = {"network": str(model), "target": target}
+        result = self._ask("kernels", "build", network, self.limits.build_s, request)
+        return tuple(Kernel.from_dict(values) for values in result)
+
+    def measure(self, network: str, directory: Path, protocol: Protocol, seed: int = 0) -> Round:
+        """One timing round, in a fresh process, of what was built into ``directory``.
+
+        Raises:
+            RunError, TimeLimitError: the network crashes, hangs, or computes no finite numbers.
+            WorkerError: the worker failed; the network may be fine.
+        """
+        request = {"directory": str(directory), "protocol": protocol.to_dict(), "seed": seed}
+        result = self._ask("measure", "run", network, self.limits.round_s, request)
+        return Round(**{**result, "samples": np.array(result["samples"])})
+
+    def time_kernels(
+        self, network: str, directory: Path, protocol: Protocol, seed: int = 0
+    ) -> KernelTimes:
+        """Times of every kernel call of what was built; errors as of :meth:`measure`."""
+        request = {"directory": str(directory), "protocol": protocol.to_dict(), "seed": seed}
+        result = self._ask("time_kernels", "kernels", network, self.limits.kernels_s, request)
+        return KernelTimes(
+            kernels=tuple(Kernel.from_dict(values) for values in result["kernels"]),
+            samples=np.array(result["samples"], dtype=np.float64),
+        )
+
+    def abort(self) -> None:
+        """From another thread: have the request in flight fail at once with a WorkerError."""
+        channel = self._channel
+        if channel is not None:
+            with contextlib.suppress(OSError):
+                channel.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """End the worker and whatever it runs; once closed, it starts again when asked."""
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None:
+            # The worker kills its child when the socket closes; it gets a moment to do so.
+            try:
+                self._process.wait(timeout=_LAST_MOMENT_S)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait()
+        if self._log is not None:
+            self._log.close()
+        self._channel = self._process = self._log = None
+
+    def _ask(
+        self, operation: str, stage: str, network: str, limit_s: float, request: dict[str, Any]
+    ) -> Any:
+        """The worker's result for a request about ``network``, or the error that it amounts to."""
+        channel = self._started()
+        request = {
+            **request,
+            "operation": operation,
+            "limit_s": limit_s,
+            "memory_bytes": self.limits.memory_bytes,
+        }
+        try:
+            channel.sendall(json.dumps(request).encode() + b"\n")
+            reply = json.loads(_receive_line(channel, limit_s + _GRACE_S))
+        except OSError as error:
+            message = self._lost(f"during {stage} of network {network!r}: {error}")
+            self.close()
+            raise WorkerError(message) from error
+        except BaseException:
+            # Interrupted: the reply to this request must not answer the next one.
+            self.close()
+            raise
+        if "result" in reply:
+            return reply["result"]
+        cause, reason = reply["error"]["cause"], reply["error"]["reason"]
+        if cause == "timeout":
+            raise TimeLimitError(stage, network, limit_s, self._log_tail())
+        raise _FAILURES[stage](stage, network, cause, reason, self._log_tail())
+
+    def _started(self) -> socket.socket:
+        """The channel to a living worker with an empty log."""
+        if self._channel is None:
+            self._start()
+        assert self._channel is not None
+        assert self._log is not None
+        # The worker's output shares this file's offset, so it goes on from the start.
+        self._log.truncate(0)
+        os.lseek(self._log.fileno(), 0, os.SEEK_SET)
+        return self._channel
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        # Has no name, so nothing of it is left however the processes end.
+        self._log = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed by close()
+        with theirs:
+            self._process = subprocess.Popen(
+                self._command(theirs.fileno()),
+                stdin=subprocess.DEVNULL,
+                stdout=self._log,
+                stderr=self._log,
+                pass_fds=(theirs.fileno(),),
+                env=self._environment(),
+                start_new_session=True,
+            )
+        self._channel = ours
+        try:
+            _receive_line(ours, self.limits.start_s)
+        except OSError as error:
+            message = self._lost(f"while it started: {error}")
+            self.close()
+            raise WorkerError(message) from error
+
+    def _command(self, descriptor: int) -> list[str]:
+        """Unbuffered and with Python's stack on a crash, so that the log shows what came last."""
+        options = ["-u", "-X", "faulthandler", "-m", "measure.worker"]
+        return [str(self._interpreter), *options, self.toolchain, str(descriptor)]
+
+    def _environment(self) -> dict[str, str]:
+        """Threads, and where our packages are: for another Python only ours, never its packages."""
+        if self._interpreter == Path(sys.executable):
+            paths = [path for path in sys.path if path]
+        else:
+            paths = [str(Path(measure.__file__).parents[1])]
+        return {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(paths),
+            "TVM_NUM_THREADS": str(self.threads),
+            "OMP_NUM_THREADS": str(self.threads),
+        }
+
+    def _lost(self, when: str) -> str:
+        """A message with what the worker printed last, for which it gets a moment to end."""
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=_LAST_MOMENT_S)
+        tail = "".join(f"\n  | {line}" for line in self._log_tail().splitlines()[-12:])
+        return f"worker of toolchain {self.toolchain!r} ({self._interpreter}) lost {when}{tail}"
+
+    def _log_tail(self) -> str:
+        if self._log is None:
+            return ""
+        descriptor = self._log.fileno()
+        start = max(0, os.fstat(descriptor).st_size - _LOG_BYTES)
+        return os.pread(descriptor, _LOG_BYTES, start).decode(errors="replace").replace("\0", "")
+
+
+def _receive_line(channel: socket.socket, limit_s: float) -> bytes:
+    """The next line; OSError where it does not come in time or the other side is gone."""
+    deadline = time.monotonic() + limit_s
+    received = bytearray()
+    while not received.endswith(b"\n"):
+        channel.settimeout(max(1e-3, deadline - time.monotonic()))
+        chunk = channel.recv(1 << 16)
+        if not chunk:
+            raise ConnectionResetError("the process ended")
+        received += chunk
+    return bytes(received)

@@ -1,0 +1,148 @@
+"""Devices and platforms: where a latency was measured, and what it belongs to."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform as _platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from measure.errors import UnknownPlatformError
+
+_NOISE = re.compile(
+    r"\((?:r|tm|c)\)|\b(?:amd|intel|cpu|processor|\d+-core)\b|@.*$", flags=re.IGNORECASE
+)
+_PART = re.compile(r"[a-z0-9][a-z0-9._+-]*")
+_FORM = "device/toolchain/target/t<threads>/dtype"
+
+
+def slug(text: str) -> str:
+    """``text`` in lower case with every run of other characters than ``a-z0-9._+`` as a dash."""
+    return re.sub(r"[^a-z0-9._+]+", "-", text.lower()).strip("-._+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """Fingerprint of a machine: what its latencies depend on.
+
+    Args:
+        cpu: model name as the system gives it, which a hypervisor may shorten.
+        cpu_revision: vendor's family, model and stepping, which tell shortened names apart.
+        cores: logical cores that this process may use.
+        memory_bytes: main memory.
+        os: name and release of the kernel.
+        architecture: such as ``x86_64``.
+    """
+
+    cpu: str
+    cpu_revision: str
+    cores: int
+    memory_bytes: int
+    os: str
+    architecture: str
+
+    @classmethod
+    def local(cls) -> Device:
+        """The machine that this process runs on."""
+        cpu = _cpuinfo()
+        return cls(
+            cpu=cpu.get("model name") or _platform.processor() or _platform.machine(),
+            cpu_revision="-".join(
+                cpu.get(key, "") for key in ("cpu family", "model", "stepping")
+            ).strip("-"),
+            cores=len(os.sched_getaffinity(0)),
+            memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            os=f"{_platform.system()} {_platform.release()}",
+            architecture=_platform.machine(),
+        )
+
+    @property
+    def short_name(self) -> str:
+        """CPU and cores without the vendor's marks, such as ``epyc-9r14-2c``."""
+        return f"{slug(_NOISE.sub(' ', self.cpu)) or slug(self.architecture)}-{self.cores}c"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fingerprint as plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Platform:
+    """What a latency belongs to.
+
+    Args:
+        device: short name of the device.
+        toolchain: name of the toolchain.
+        target: what the toolchain compiles for, in full (``llvm -mcpu=znver4 ...``).
+        threads: threads that one inference may use.
+        dtype: element type of weights and activations.
+    """
+
+    device: str
+    toolchain: str
+    target: str
+    threads: int = 1
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        parts = (self.device, self.toolchain, short_target(self.target), self.dtype)
+        if self.threads < 1 or not all(_PART.fullmatch(part) for part in parts):
+            raise UnknownPlatformError(
+                f"no platform name can be made of {self!r}: expected {_FORM}, each part of the "
+                "characters a-z0-9._+-, and at least one thread"
+            )
+
+    @property
+    def name(self) -> str:
+        """``device/toolchain/target/t<threads>/dtype``, the target in its short form."""
+        target = short_target(self.target)
+        return f"{self.device}/{self.toolchain}/{target}/t{self.threads}/{self.dtype}"
+
+    @classmethod
+    def parse(cls, name: str) -> Platform:
+        """The platform that ``name`` names; its target is known in the short form only.
+
+        Raises:
+            UnknownPlatformError: ``name`` has another form.
+        """
+        parts = name.split("/")
+        if len(parts) != 5 or not re.fullmatch(r"t[1-9]\d*", parts[3]):
+            raise UnknownPlatformError(
+                f"platform {name!r}: expected {_FORM}, such as "
+                "epyc-9r14-2c/tvm-relay/llvm-znver4/t1/float32"
+            )
+        device, toolchain, target, threads, dtype = parts
+        return cls(
+            device=device, toolchain=toolchain, target=target, threads=int(threads[1:]), dtype=dtype
+        )
+
+
+def short_target(target: str) -> str:
+    """Kind and processor of a target string or of its JSON form: ``llvm-znver4``, ``cuda-sm_90``.
+
+    A target without a processor, and a short form, stay as they are.
+    """
+    if target.lstrip().startswith("{"):
+        values = json.loads(target)
+        kind, processor = values["kind"], values.get("mcpu") or values.get("arch")
+    else:
+        kind = target.split()[0] if target.split() else ""
+        found = re.search(r"-(?:mcpu|arch)=(\S+)", target)
+        processor = found.group(1) if found else None
+    return "-".join(
+        re.sub(r"[^a-z0-9._+-]+", "_", part.lower()) for part in (kind, processor) if part
+    )
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Fields of the first core in /proc/cpuinfo; empty where there is none."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in pairs}

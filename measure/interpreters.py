@@ -1,0 +1,56 @@
+"""Which Python runs a toolchain: two TVM generations cannot live in one interpreter."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from typing import Literal
+
+from measure.errors import InterpreterError
+
+Generation = Literal["relay", "relax"]
+
+_ENVIRONMENTS: dict[Generation, tuple[str, str, str]] = {
+    "relay": ("TVM_COSTMODEL_RELAY_PYTHON", ".venv-relay", "make relay-env"),
+    "relax": ("TVM_COSTMODEL_RELAX_PYTHON", ".venv", "make env"),
+}
+
+
+def running_generation() -> Generation | None:
+    """The generation of the TVM in this interpreter, found without importing it (4 s).
+
+    A TVM with Relay counts as ``relay`` even where it has an early Relax beside it.
+    """
+    spec = importlib.util.find_spec("tvm")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    package = Path(spec.submodule_search_locations[0])
+    if (package / "relay").is_dir():
+        return "relay"
+    return "relax" if (package / "relax").is_dir() else None
+
+
+def find_interpreter(generation: Generation) -> Path:
+    """The Python whose TVM is of ``generation``.
+
+    The running interpreter if it fits, else the one that the environment variable
+    ``TVM_COSTMODEL_RELAY_PYTHON`` or ``TVM_COSTMODEL_RELAX_PYTHON`` names, else that of the
+    environment ``.venv-relay`` or ``.venv`` beside the running one.
+
+    Raises:
+        InterpreterError: there is none; the message says how to make it.
+    """
+    if running_generation() == generation:
+        return Path(sys.executable)
+    variable, directory, command = _ENVIRONMENTS[generation]
+    named = os.environ.get(variable)
+    candidate = Path(named) if named else Path(sys.prefix).parent / directory / "bin" / "python"
+    if os.access(candidate, os.X_OK) and candidate.is_file():
+        return candidate
+    origin = f"{variable}={named}" if named else f"{candidate}, beside the running environment"
+    raise InterpreterError(
+        f"no Python with the {generation} generation of TVM: looked at {origin}; make it with "
+        f"`{command}`, or set {variable} to the interpreter of an environment that has it"
+    )

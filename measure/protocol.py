@@ -1,0 +1,212 @@
+"""The timing protocol: how a latency is sampled, and which number its samples become.
+
+After pyperf (fresh processes, every raw value kept), nanobench and Google Benchmark (calibrated
+inner count, interleaved order). Everything here is a function of a callable
+``time(number) -> seconds`` and a clock, so that it can be tested without one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+import time as _time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from measure.errors import ProtocolError
+
+Samples = npt.NDArray[np.float64]
+Timer = Callable[[int], float]
+Clock = Callable[[], float]
+
+_QUANTILES = {"lq": 0.25, "median": 0.5}
+_STANDARD_NAME = "v1-lq"
+_BOOTSTRAP_RESAMPLES = 1000
+# A sample shorter than asked costs precision, one longer only time: aim a little above.
+_CALIBRATION_MARGIN = 1.1
+_MAX_GROWTH = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """Settings of one timing round; a latency is comparable with others of the same name only.
+
+    Args:
+        name: ends in the statistic that is the label: ``-lq`` (lower quartile, for machines shared
+            with others) or ``-median``. ``v1-lq`` stands for the defaults; any other settings need
+            another name.
+        warmup_s: at least this long the network runs before the first sample; calibration counts.
+        min_sample_s: a sample averages as many inferences as fit in this time, at least one.
+        min_samples: samples of a round, however long they take.
+        max_samples: a round ends here.
+        max_round_s: a round ends here, once it has ``min_samples``.
+        interval: a round ends when the bootstrap interval of its median is within plus or minus
+            this part of the median.
+        confidence: of that interval.
+        kernel_repeats: samples of each kernel.
+    """
+
+    name: str = _STANDARD_NAME
+    warmup_s: float = 0.1
+    min_sample_s: float = 0.1
+    min_samples: int = 5
+    max_samples: int = 50
+    max_round_s: float = 2.5
+    interval: float = 0.01
+    confidence: float = 0.95
+    kernel_repeats: int = 5
+
+    def __post_init__(self) -> None:
+        statistic = self.name.rpartition("-")[2]
+        if statistic not in _QUANTILES:
+            raise ProtocolError(
+                f"protocol name {self.name!r}: expected it to end in the statistic of the label, "
+                + " or ".join(f"-{key}" for key in _QUANTILES)
+            )
+        if not 1 <= self.min_samples <= self.max_samples:
+            raise ProtocolError(
+                f"protocol {self.name!r}: expected 1 <= min_samples <= max_samples, "
+                f"got {self.min_samples} and {self.max_samples}"
+            )
+        changed = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
+        if self.name == _STANDARD_NAME and changed:
+            raise ProtocolError(
+                f"protocol {_STANDARD_NAME!r} has fixed settings, but {', '.join(changed)} "
+                "differ: give the protocol another name, such as 'quick-lq'"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON values."""
+        return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """What one timing round saw.
+
+    Args:
+        samples: mean latency in ms of ``inner_count`` inferences in a row, one per sample, in the
+            order taken; none is ever dropped.
+        inner_count: inferences per sample.
+        first_ms: the very first inference, cold; no sample.
+        duration_s: wall time of the round, warm-up and calibration included.
+    """
+
+    samples: Samples
+    inner_count: int
+    first_ms: float
+    duration_s: float
+
+
+def sample_latency(
+    time: Timer, protocol: Protocol, *, seed: int = 0, clock: Clock = _time.perf_counter
+) -> Sampling:
+    """Warm up, calibrate the inner count and sample until the median is known well enough."""
+    start = clock()
+    first_s = time(1)
+    inner_count = calibrate(time, protocol)
+    while clock() - start < protocol.warmup_s:
+        time(inner_count)
+    samples = sample(lambda: time(inner_count) / inner_count, protocol, seed=seed, clock=clock)
+    return Sampling(
+        samples=samples,
+        inner_count=inner_count,
+        first_ms=first_s * 1e3,
+        duration_s=clock() - start,
+    )
+
+
+def calibrate(time: Timer, protocol: Protocol) -> int:
+    """The number of inferences in a row that last ``min_sample_s``; 1 if a single one does."""
+    number = 1
+    while True:
+        elapsed = time(number)
+        if elapsed >= protocol.min_sample_s:
+            return number
+        wanted = _CALIBRATION_MARGIN * protocol.min_sample_s / max(elapsed, 1e-9)
+        number = math.ceil(number * min(wanted, _MAX_GROWTH))
+
+
+def sample(time: Callable[[], float], protocol: Protocol, *, seed: int, clock: Clock) -> Samples:
+    """Samples in ms of ``time()`` (in s) until a limit of ``protocol`` is met."""
+    rng = np.random.default_rng(seed)
+    start = clock()
+    samples: list[float] = []
+    while len(samples) < protocol.max_samples:
+        samples.append(time() * 1e3)
+        if len(samples) < protocol.min_samples:
+            continue
+        values = np.array(samples)
+        if clock() - start >= protocol.max_round_s or is_settled(values, protocol, rng):
+            break
+    return np.array(samples)
+
+
+def is_settled(samples: Samples, protocol: Protocol, rng: np.random.Generator) -> bool:
+    """Whether the bootstrap interval of the median lies within ``interval`` of the median.
+
+    A single sample never settles: resampling it shows no spread.
+    """
+    if len(samples) < 2:
+        return False
+    low, high = median_interval(samples, protocol.confidence, rng)
+    median = float(np.median(samples))
+    return low >= median * (1 - protocol.interval) and high <= median * (1 + protocol.interval)
+
+
+def median_interval(
+    samples: Samples, confidence: float, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the median (Efron, 1979)."""
+    picks = rng.integers(len(samples), size=(_BOOTSTRAP_RESAMPLES, len(samples)))
+    medians = np.median(samples[picks], axis=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(medians, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def sample_kernels(time: Callable[[int, int], np.ndarray], protocol: Protocol) -> Samples:
+    """Samples in ms of each kernel, ``[kernel_repeats, num_kernels]``.
+
+    ``time(number, repeat)`` gives the mean of each kernel over ``number`` runs. The number is such
+    that a sweep over all kernels lasts ``min_sample_s``, so one run for a slow network.
+    """
+    first = np.asarray(time(1, 1), dtype=np.float64)
+    sweep_s = float(first.sum()) * 1e-3
+    number = max(1, math.ceil(protocol.min_sample_s / max(sweep_s, 1e-6)))
+    return np.asarray(time(number, protocol.kernel_repeats), dtype=np.float64)
+
+
+def label(samples: Samples, protocol: str | Protocol = _STANDARD_NAME) -> float:
+    """The latency in ms that ``samples`` of all rounds stand for, as the protocol's name says.
+
+    Raises:
+        ProtocolError: the name ends in no known statistic, or there are no samples.
+    """
+    name = protocol if isinstance(protocol, str) else protocol.name
+    quantile = _QUANTILES.get(name.rpartition("-")[2])
+    if quantile is None:
+        raise ProtocolError(f"protocol {name!r} names no statistic: one of {list(_QUANTILES)}")
+    if len(samples) == 0:
+        raise ProtocolError("no samples: a label needs at least one")
+    return float(np.quantile(samples, quantile))
+
+
+def label_noise(
+    rounds: Sequence[Samples], protocol: str | Protocol = _STANDARD_NAME
+) -> float | None:
+    """Mean relative error of one round's label as an estimate of another's; None for one round.
+
+    The absolute percentage error (as a fraction) that a perfect model would show against labels
+    from a single round: no model can be better than this.
+    """
+    labels = [label(samples, protocol) for samples in rounds]
+    pairs = list(itertools.permutations(labels, 2))
+    if not pairs:
+        return None
+    return sum(abs(estimate - truth) / truth for estimate, truth in pairs) / len(pairs)

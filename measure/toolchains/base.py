@@ -1,0 +1,66 @@
+"""The contract of a toolchain: what builds and runs networks in one interpreter."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import onnx
+
+from relay_frontend.kernels import Kernel
+
+
+class Artifact(ABC):
+    """A built network, loaded into this process with its weights and inputs on the device.
+
+    Weights and inputs are seeded random values: time must not depend on them, but constant
+    weights would be merged by the compiler. Not thread-safe; lives and dies with its process.
+    """
+
+    kernels: tuple[Kernel, ...]
+    """The calls of fused functions in the order in which one inference makes them."""
+
+    @abstractmethod
+    def time(self, number: int) -> float:
+        """Wall time in seconds of ``number`` inferences in a row, inputs and outputs on device."""
+
+    @abstractmethod
+    def time_kernels(self, number: int, repeat: int) -> np.ndarray:
+        """Mean time in ms of each kernel call over ``number`` runs, ``[repeat, num_kernels]``."""
+
+    @abstractmethod
+    def outputs(self) -> list[np.ndarray]:
+        """The outputs of one inference, to see that the network computes finite numbers."""
+
+
+class Toolchain(ABC):
+    """A compiler with the Python that runs it.
+
+    All methods run inside the toolchain's own interpreter (a worker process) and may crash or
+    hang with the compiler; the caller sets the limits. ``network`` is an ONNX model with or
+    without weights (:mod:`measure.weights`); its shapes are static.
+    """
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def versions(self) -> dict[str, str]:
+        """Versions of what decides the code: compiler, LLVM, Python."""
+
+    @abstractmethod
+    def default_target(self) -> str:
+        """The target string for the CPU of this machine."""
+
+    @abstractmethod
+    def build(self, network: onnx.ModelProto, target: str, directory: Path) -> None:
+        """Compile ``network`` and write everything that :meth:`load` needs into ``directory``."""
+
+    @abstractmethod
+    def load(self, directory: Path, seed: int = 0) -> Artifact:
+        """Load what :meth:`build` wrote, with weights and inputs drawn from ``seed``."""
+
+    @abstractmethod
+    def kernels(self, network: onnx.ModelProto, target: str) -> tuple[Kernel, ...]:
+        """The kernels that :meth:`build` would emit, found without generating code."""

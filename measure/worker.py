@@ -1,0 +1,261 @@
+"""The worker: ``python -m measure.worker <toolchain> <fd>``, inside the toolchain's interpreter.
+
+It imports the toolchain once, then serves requests, one JSON line each, over the socket ``fd``:
+standard output belongs to the compilers. Each request runs in a freshly forked child, which gives
+every build and every timing round a fresh process at the price of a fork, and keeps a crash, a
+hang or a leak out of the server. The child dies with the server, the server when the socket closes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from measure.conditions import ConditionsRecorder
+from measure.protocol import Protocol, sample_kernels, sample_latency
+from measure.toolchains import load_toolchain
+from measure.toolchains.base import Artifact, Toolchain
+from measure.weights import fill_weights
+
+Request = Mapping[str, Any]
+_PR_SET_PDEATHSIG = 1
+_READ_BYTES = 1 << 16
+_LAST_MOMENT_S = 0.05
+
+
+class NonFiniteOutputError(Exception):
+    """A built network computes NaN or infinity from ordinary weights and inputs."""
+
+
+def describe(toolchain: Toolchain, request: Request) -> dict[str, Any]:
+    """Name, versions and default target of the toolchain."""
+    return {
+        "name": toolchain.name,
+        "versions": toolchain.versions(),
+        "target": toolchain.default_target(),
+    }
+
+
+def build(toolchain: Toolchain, request: Request) -> dict[str, Any]:
+    """Fill the weights of the ONNX file ``network`` from ``seed`` and build into ``directory``."""
+    start = time.perf_counter()
+    network = fill_weights(onnx.load(request["network"]), request["seed"])
+    toolchain.build(network, request["target"], Path(request["directory"]))
+    return {"build_s": time.perf_counter() - start}
+
+
+def kernels(toolchain: Toolchain, request: Request) -> list[dict[str, Any]]:
+    """The kernels of the ONNX file ``network`` for ``target``."""
+    found = toolchain.kernels(onnx.load(request["network"]), request["target"])
+    return [kernel.to_dict() for kernel in found]
+
+
+def measure(toolchain: Toolchain, request: Request) -> dict[str, Any]:
+    """One timing round of what was built into ``directory``."""
+    protocol = Protocol(**request["protocol"])
+    artifact = _load_checked(toolchain, request)
+    started_at = time.time()
+    recorder = ConditionsRecorder()
+    sampling = sample_latency(artifact.time, protocol, seed=request["seed"])
+    return {
+        "started_at": started_at,
+        "duration_s": sampling.duration_s,
+        "inner_count": sampling.inner_count,
+        "samples": sampling.samples.tolist(),
+        "conditions": {
+            **recorder.finish(),
+            "first_ms": sampling.first_ms,
+            "threads": int(os.environ.get("TVM_NUM_THREADS", "0")),
+        },
+    }
+
+
+def time_kernels(toolchain: Toolchain, request: Request) -> dict[str, Any]:
+    """Samples of every kernel call of what was built into ``directory``, ``[call][sample]``."""
+    artifact = _load_checked(toolchain, request)
+    samples = sample_kernels(artifact.time_kernels, Protocol(**request["protocol"]))
+    if samples.shape[1] != len(artifact.kernels):
+        raise ValueError(
+            f"{samples.shape[1]} kernel times for {len(artifact.kernels)} kernels: "
+            "the toolchain must give one per call"
+        )
+    return {
+        "kernels": [kernel.to_dict() for kernel in artifact.kernels],
+        "samples": samples.T.tolist(),
+    }
+
+
+_OPERATIONS: dict[str, Callable[[Toolchain, Request], Any]] = {
+    "describe": describe,
+    "build": build,
+    "kernels": kernels,
+    "measure": measure,
+    "time_kernels": time_kernels,
+}
+
+
+def _load_checked(toolchain: Toolchain, request: Request) -> Artifact:
+    artifact = toolchain.load(Path(request["directory"]), request["seed"])
+    outputs = artifact.outputs()
+    for index, output in enumerate(outputs):
+        if np.issubdtype(output.dtype, np.floating) and not np.isfinite(output).all():
+            raise NonFiniteOutputError(
+                f"output {index} ({output.dtype}{list(output.shape)}) has values that are not "
+                "finite; such a network is not worth timing"
+            )
+    return artifact
+
+
+def serve(toolchain: Toolchain, channel: socket.socket) -> None:
+    """Answer requests, one at a time, until the other side closes ``channel``."""
+    with channel.makefile("r", encoding="utf-8") as lines:
+        for line in lines:
+            reply = run_in_child(toolchain, json.loads(line), channel)
+            channel.sendall(json.dumps(reply).encode() + b"\n")
+
+
+def run_in_child(toolchain: Toolchain, request: Request, channel: socket.socket) -> dict[str, Any]:
+    """Fork, run ``request`` in the child and give its reply, or how it ended without one.
+
+    A reply has ``result``, or ``error`` with ``cause`` and ``reason``; ``cause`` is ``timeout``
+    where the limit ``limit_s`` was reached.
+    """
+    reader, writer = os.pipe()
+    server = os.getpid()
+    child = os.fork()
+    if child == 0:
+        os.close(reader)
+        # Not channel.close(), which a reader of lines puts off: the other side would see no end.
+        os.close(channel.fileno())
+        _run_child(toolchain, request, writer, server)
+    os.close(writer)
+    _own_group(child)
+    ended = os.pidfd_open(child)
+    try:
+        line = _read_line(reader, ended, channel, time.monotonic() + request["limit_s"])
+    except TimeoutError:
+        return _failure("timeout", f"no reply within {request['limit_s']:g} s")
+    finally:
+        status = _reap(child, ended)
+        os.close(ended)
+        os.close(reader)
+    if line:
+        return dict(json.loads(line))
+    if os.WIFSIGNALED(status):
+        name = signal.Signals(os.WTERMSIG(status)).name
+        return _failure(name, f"the process was killed by signal {name}")
+    return _failure("exit", f"the process ended early with status {os.WEXITSTATUS(status)}")
+
+
+def _read_line(reader: int, ended: int, channel: socket.socket, deadline: float) -> bytes:
+    """Read until a newline, or nothing where the child ends before.
+
+    ``channel`` is readable only when the other side is gone: it waits for a reply.
+    """
+    received = bytearray()
+    watched = [reader, ended, channel.fileno()]
+    while not received.endswith(b"\n"):
+        left = deadline - time.monotonic()
+        ready = select.select(watched, [], [], left)[0] if left > 0 else []
+        if not ready:
+            raise TimeoutError
+        if channel.fileno() in ready:
+            raise SystemExit("the other side is gone")
+        # Processes that the child started may keep the pipe open after it.
+        chunk = os.read(reader, _READ_BYTES) if reader in ready else b""
+        if not chunk:
+            return b""
+        received += chunk
+    return bytes(received)
+
+
+def _reap(child: int, ended: int) -> int:
+    """Give the child a moment to end by itself, kill what is left of its group, take its status."""
+    select.select([ended], [], [], _LAST_MOMENT_S)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    return os.waitpid(child, 0)[1]
+
+
+def _run_child(toolchain: Toolchain, request: Request, writer: int, server: int) -> None:
+    """Run the request and leave; never returns, so that the child does not go on as a server."""
+    code = 1
+    try:
+        _own_group(0)
+        _die_with_parent(server)
+        _limit_resources(request["memory_bytes"])
+        reply = _reply(toolchain, request)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        with os.fdopen(writer, "wb") as stream:
+            stream.write(json.dumps(reply).encode() + b"\n")
+        code = 0
+    finally:
+        # Skips the destructors of the compiler's globals, which may crash after a good reply.
+        os._exit(code)
+
+
+def _reply(toolchain: Toolchain, request: Request) -> dict[str, Any]:
+    try:
+        return {"result": _OPERATIONS[request["operation"]](toolchain, request)}
+    except Exception as error:
+        traceback.print_exc()
+        # A compiler's message may hold its whole stack; what is wrong stands in its last line.
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        return _failure(type(error).__name__, lines[-1].strip()[:500] if lines else "no message")
+
+
+def _failure(cause: str, reason: str) -> dict[str, Any]:
+    return {"error": {"cause": cause, "reason": reason}}
+
+
+def _own_group(pid: int) -> None:
+    """Called by both sides of the fork, since either may be the first to need the group."""
+    with contextlib.suppress(PermissionError, ProcessLookupError):
+        os.setpgid(pid, pid)
+
+
+def _die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when the server dies, however it dies (Linux)."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _limit_resources(memory_bytes: int) -> None:
+    """No core files; a limit on data, not on address space, of which LLVM and CUDA reserve much.
+
+    Where memory runs out in spite of it, the kernel shall take this process, not the server.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def main(arguments: list[str]) -> None:
+    """Import the toolchain, say so with an empty line, and serve."""
+    name, descriptor = arguments
+    with socket.socket(fileno=int(descriptor)) as channel:
+        toolchain = load_toolchain(name)
+        channel.sendall(b"\n")
+        serve(toolchain, channel)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

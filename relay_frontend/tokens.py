@@ -1,0 +1,121 @@
+"""Tokens: the arrays that predictors read, made from an operator graph.
+
+NAR-Former V2 (Yi et al., NeurIPS 2023), section 3.3: a one-hot operator type, the position encoding
+f_PE of each attribute and of the output shape, and the static features of the whole network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from relay_frontend import vocabulary
+from relay_frontend.graph import OpGraph
+
+_GIGA = 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenConfig:
+    """How an operator graph is encoded.
+
+    Args:
+        frequencies: frequencies per encoded value, each giving a sine and a cosine.
+        shape_dims: leading output dimensions that are encoded; missing ones count as 0.
+        node_position: whether to append f_PE of the node's own position, as the paper's text has
+            it (its public latency code leaves it out, and so does the default).
+    """
+
+    frequencies: int = 5
+    shape_dims: int = 4
+    node_position: bool = False
+
+    @property
+    def num_features(self) -> int:
+        """Width of a node's row; 152 by default."""
+        encoded = vocabulary.NUM_ATTRIBUTE_SLOTS + self.shape_dims + int(self.node_position)
+        return vocabulary.NUM_OPERATORS + encoded * 2 * self.frequencies
+
+    @property
+    def num_static(self) -> int:
+        """Width of the static features; 40 by default."""
+        return 4 * 2 * self.frequencies
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class GraphTokens:
+    """One network as arrays.
+
+    Args:
+        node_features: ``[num_nodes, num_features]`` float32, one row per operator.
+        edge_index: ``[2, num_edges]`` int64, row 0 the source and row 1 the destination; both
+            directions of every edge, each once, no self loops, sorted by destination.
+        static_features: ``[num_static]`` float32, of the network as a whole.
+    """
+
+    node_features: np.ndarray
+    edge_index: np.ndarray
+    static_features: np.ndarray
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of operators."""
+        return len(self.node_features)
+
+
+def position_encoding(values: np.ndarray, frequencies: int) -> np.ndarray:
+    """f_PE ("trans"): ``[sin(x / 10000^(j/d)), cos(x / 10000^(j/d))]`` for j = 0..d-1.
+
+    Args:
+        values: ``[...]`` real numbers.
+        frequencies: d.
+
+    Returns:
+        ``[..., 2 d]`` float64, all sines before all cosines.
+    """
+    scale = 10000.0 ** (np.arange(frequencies) / frequencies)
+    angle = np.asarray(values, dtype=np.float64)[..., None] / scale
+    return np.concatenate([np.sin(angle), np.cos(angle)], axis=-1)
+
+
+def undirected_edges(edges: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Both directions of ``edges`` as ``[2, num_edges]`` int64, sorted by destination, source."""
+    pairs = {pair for a, b in edges if a != b for pair in ((a, b), (b, a))}
+    ordered = sorted(pairs, key=lambda pair: (pair[1], pair[0]))
+    return np.array(ordered, dtype=np.int64).reshape(-1, 2).T.copy()
+
+
+def tokenize(graph: OpGraph, config: TokenConfig | None = None) -> GraphTokens:
+    """Encode ``graph`` as :class:`GraphTokens`; the default is the paper's latency setting."""
+    config = config or TokenConfig()
+    num_nodes = len(graph)
+    one_hot = np.zeros((num_nodes, vocabulary.NUM_OPERATORS))
+    one_hot[np.arange(num_nodes), [vocabulary.INDEX[o.op] for o in graph]] = 1.0
+    columns = [vocabulary.attribute_slots(o.op, o.attrs) + _dims(o.shape, config) for o in graph]
+    values = np.array(columns, dtype=np.float64).reshape(num_nodes, -1)
+    if config.node_position:
+        values = np.column_stack([values, np.arange(num_nodes)])
+    encoded = position_encoding(values, config.frequencies).reshape(num_nodes, -1)
+    return GraphTokens(
+        node_features=np.concatenate([one_hot, encoded], axis=1).astype(np.float32),
+        edge_index=undirected_edges(graph.edges),
+        static_features=_static_features(graph, config),
+    )
+
+
+def _dims(shape: tuple[int, ...], config: TokenConfig) -> list[float]:
+    dims = [float(d) for d in shape[: config.shape_dims]]
+    return dims + [0.0] * (config.shape_dims - len(dims))
+
+
+def _static_features(graph: OpGraph, config: TokenConfig) -> np.ndarray:
+    parameters = graph.param_bytes / 4  # the paper counts parameters, our costs count bytes
+    values = [
+        graph.batch_size,
+        graph.flops / _GIGA,
+        parameters / _GIGA,
+        graph.memory_bytes / _GIGA,
+    ]
+    return position_encoding(np.array(values), config.frequencies).ravel().astype(np.float32)
