@@ -14,125 +14,33 @@ import queue
 import shutil
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Literal, TypeVar
-from typing import Protocol as Interface
+from typing import TypeVar
 
 import onnx
 
-from measure.client import Limits, Worker
-from measure.database import Database, Work
+from measure.campaign_types import CampaignConfig, Event, EventKind, NamedNetwork, Summary
+from measure.client import Worker
+from measure.conditions import is_disturbed
+from measure.database import Database
 from measure.device import Device, Platform
 from measure.errors import MeasurementError, WorkerError
 from measure.protocol import Protocol, label
+from measure.records import Work
 from relay_frontend.errors import InputError
 from relay_frontend.onnx import read_onnx
 
-EventKind = Literal["skipped", "unreadable", "built", "round", "kernels", "failed", "worker-lost"]
+__all__ = ["CampaignConfig", "Event", "NamedNetwork", "Summary", "run_campaign"]
+
 _T = TypeVar("_T")
 
 _MAX_WORKER_ERRORS = 3
 _SCRATCH_PREFIX = "tvm-costmodel-campaign-"
-
-
-class NamedNetwork(Interface):
-    """A network to measure, such as :class:`measure.zoo.ZooNetwork`."""
-
-    @property
-    def name(self) -> str:
-        """Name for messages."""
-
-    @property
-    def family(self) -> str:
-        """What kind of network it is."""
-
-    @property
-    def seed(self) -> int:
-        """What it was drawn from, and what its weights are drawn from."""
-
-    @property
-    def model(self) -> onnx.ModelProto:
-        """ONNX with or without weights, of static shapes."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """Something that a campaign did.
-
-    Args:
-        kind: ``skipped`` (nothing left to do), ``unreadable``, ``built``, ``round`` and
-            ``kernels`` (finished and stored), ``failed`` (stored), ``worker-lost``.
-        network: name of the network.
-        platform: name of the platform; empty where the event is about all of them.
-        detail: label of the round in ms, seconds of the build, or the error.
-    """
-
-    kind: EventKind
-    network: str
-    platform: str = ""
-    detail: str = ""
-
-
-@dataclass(kw_only=True)
-class Summary:
-    """What a campaign did, counted in pairs of network and platform where not said otherwise.
-
-    Args:
-        done: pairs that now have all that was asked for.
-        skipped: pairs that needed nothing, being done or having failed before.
-        failed: pairs that failed, by stage.
-        unreadable: networks that are no operator graph, so that nothing can be stored of them.
-        worker_errors: requests lost with a worker; they are tried again by the next campaign.
-        rounds: timing rounds stored.
-        kernels: pairs whose kernel times were stored.
-        out_of_time: whether the budget ended the campaign.
-        duration_s: wall time.
-    """
-
-    done: int = 0
-    skipped: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    unreadable: int = 0
-    worker_errors: int = 0
-    rounds: int = 0
-    kernels: int = 0
-    out_of_time: bool = False
-    duration_s: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class CampaignConfig:
-    """How a campaign goes about its work.
-
-    Args:
-        rounds: timing rounds of each network on each platform.
-        kernels: whether to time the kernels too.
-        block_size: networks that are built before any of them is timed.
-        parallel_builds: builds at a time.
-        budget_s: no new step starts after this time; None for no limit.
-        retry_failed: try again what failed in an earlier campaign.
-        threads: threads that one inference may use.
-        dtype: element type of weights and activations.
-        seed: of the order.
-        limits: time and memory of each stage.
-    """
-
-    rounds: int = 2
-    kernels: bool = True
-    block_size: int = 8
-    parallel_builds: int = 2
-    budget_s: float | None = None
-    retry_failed: bool = False
-    threads: int = 1
-    dtype: str = "float32"
-    seed: int = 0
-    limits: Limits = field(default_factory=Limits)
 
 
 def run_campaign(
@@ -303,6 +211,7 @@ class _Campaign:
             platform.name,
             self._protocol.name,
             self._config.rounds,
+            max_retakes=self._config.max_retakes,
             retry_failed=self._config.retry_failed,
         )[digest]
         return work if self._config.kernels else replace(work, kernels=False)
@@ -353,14 +262,20 @@ class _Campaign:
             idle.put(workers)
 
     def _time_rounds(self, jobs: list[_Job]) -> list[_Job]:
-        """Time all rounds of ``jobs``; gives the jobs of which none failed."""
+        """Time all rounds of ``jobs`` in turns; gives the jobs of which none failed."""
+        due = [job for job in jobs if job.work.rounds]
         failed: set[Path] = set()
-        for turn in range(self._config.rounds):
-            for job in self._random.sample(jobs, len(jobs)):
-                if turn < len(job.work.rounds) and job.directory not in failed:
-                    self._check_time()
-                    if not self._time_round(job, job.work.rounds[turn]):
-                        failed.add(job.directory)
+        while due:
+            for job in self._random.sample(due, len(due)):
+                self._check_time()
+                number = self._pending(job.digest, job.platform).rounds[0]
+                if not self._time_round(job, number):
+                    failed.add(job.directory)
+            due = [
+                job
+                for job in due
+                if job.directory not in failed and self._pending(job.digest, job.platform).rounds
+            ]
         return [job for job in jobs if job.directory not in failed]
 
     def _time_round(self, job: _Job, number: int) -> bool:
@@ -376,9 +291,12 @@ class _Campaign:
         self._database.add_round(
             job.digest, job.platform.name, self._protocol.name, number, finished
         )
+        disturbed = is_disturbed(finished.conditions)
         self._summary.rounds += 1
+        self._summary.disturbed += disturbed
         latency = label(finished.samples, self._protocol)
-        self._report("round", job.network, job.platform, f"{latency:.3f} ms")
+        detail = f"{latency:.3f} ms{', disturbed' if disturbed else ''}"
+        self._report("round", job.network, job.platform, detail)
         return True
 
     def _time_kernels(self, job: _Job) -> bool:

@@ -21,7 +21,8 @@ import numpy as np
 
 import measure
 from measure.errors import BuildError, MeasurementError, RunError, TimeLimitError, WorkerError
-from measure.protocol import Protocol, Samples
+from measure.protocol import Protocol
+from measure.records import KernelTimes, Round
 from measure.toolchains import toolchain_interpreter
 from relay_frontend.kernels import Kernel
 
@@ -56,33 +57,6 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Round:
-    """One finished timing round.
-
-    Args:
-        started_at: seconds since the epoch.
-        duration_s: wall time of the round.
-        inner_count: inferences that each sample averages.
-        samples: latencies in ms, in the order taken.
-        conditions: state of the machine meanwhile, as plain JSON values.
-    """
-
-    started_at: float
-    duration_s: float
-    inner_count: int
-    samples: Samples
-    conditions: Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class KernelTimes:
-    """The kernel calls of a network and their times in ms, ``[num_kernels, num_samples]``."""
-
-    kernels: tuple[Kernel, ...]
-    samples: Samples
-
-
-@dataclass(frozen=True, kw_only=True)
 class ToolchainInfo:
     """What a toolchain says of itself: name, versions, default target of this machine."""
 
@@ -111,7 +85,7 @@ class Worker:
         self._channel: socket.socket | None = None
         self._log: IO[bytes] | None = None
 
-    def __enter__(self) -> Worker:
+    def __enter__(self) -> Worker:  # noqa: PYI034 - Self is newer than Python 3.10
         return self
 
     def __exit__(
@@ -190,11 +164,10 @@ class Worker:
             self._channel.close()
         if self._process is not None:
             # The worker kills its child when the socket closes; it gets a moment to do so.
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(timeout=_LAST_MOMENT_S)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
+            _kill_session(self._process.pid)
+            self._process.wait()
         if self._log is not None:
             self._log.close()
         self._channel = self._process = self._log = None
@@ -293,6 +266,15 @@ class Worker:
         descriptor = self._log.fileno()
         start = max(0, os.fstat(descriptor).st_size - _LOG_BYTES)
         return os.pread(descriptor, _LOG_BYTES, start).decode(errors="replace").replace("\0", "")
+
+
+def _kill_session(session: int) -> None:
+    """Kill what is left of a worker's session, such as the processes of a build that it ran."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # After the name in parentheses: state, parent, group, session.
+            if int(stat.read_text().rpartition(")")[2].split()[3]) == session:
+                os.kill(int(stat.parent.name), signal.SIGKILL)
 
 
 def _receive_line(channel: socket.socket, limit_s: float) -> bytes:

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+# In cores. A quiet machine shows 0.0 to 0.1 of both; one core's worth of foreign work on the two
+# cores of a virtual machine lengthened latencies by 10 to 60 %.
+_MAX_FOREIGN_CPU = 0.25
+_MAX_STEAL = 0.1
 
 _CPUFREQ = Path("/sys/devices/system/cpu/cpu0/cpufreq")
 
@@ -42,6 +48,12 @@ class ConditionsRecorder:
             "governor": _read_text(_CPUFREQ / "scaling_governor"),
             "affinity": len(os.sched_getaffinity(0)),
         }
+
+
+def is_disturbed(conditions: Mapping[str, Any]) -> bool:
+    """Whether other processes or other guests of the machine worked during a round."""
+    foreign_cpu, steal = conditions.get("foreign_cpu"), conditions.get("steal")
+    return (foreign_cpu or 0.0) > _MAX_FOREIGN_CPU or (steal or 0.0) > _MAX_STEAL
 
 
 def _process_cpu_s() -> float:

@@ -7,11 +7,11 @@ finished piece of work, so that a campaign can be stopped anywhere.
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -19,16 +19,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-import sqlalchemy
-from sqlalchemy import Engine, create_engine, event, func, select
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import DatabaseError as SqlError
 from sqlalchemy.orm import Session, sessionmaker
 from sqlalchemy.pool import StaticPool
 
-from measure.client import KernelTimes, Round
+from measure.conditions import is_disturbed
 from measure.device import Device, Platform
+from measure.engine import make_engine, prepare
 from measure.errors import (
     DatabaseError,
     MeasurementError,
@@ -36,14 +34,12 @@ from measure.errors import (
     ProtocolError,
     UnknownPlatformError,
 )
-from measure.protocol import Protocol, Samples, label, label_noise
+from measure.protocol import Protocol, label, label_noise
+from measure.records import KernelTimes, Latency, Network, PlatformStats, Round, Work
 from measure.schema import (
-    SCHEMA_VERSION,
-    Base,
     FailureRow,
     KernelRow,
     MeasurementRow,
-    Meta,
     NetworkRow,
     PlatformRow,
     ProtocolRow,
@@ -55,57 +51,6 @@ from relay_frontend.kernels import Kernel
 _STANDARD_PROTOCOL = Protocol().name
 # A new patch of Python changes no compiled code.
 _VERSIONS_WITHOUT_EFFECT = {"python"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Network:
-    """A stored network: ``model`` is ONNX without weights."""
-
-    digest: str
-    name: str
-    family: str
-    seed: int
-    model: onnx.ModelProto
-
-
-@dataclass(frozen=True, kw_only=True)
-class Latency:
-    """What is known of one network on one platform.
-
-    Args:
-        label_ms: the latency by the protocol's statistic, over all samples of all rounds.
-        rounds: raw samples in ms, one vector per round.
-        noise: relative error of one round's label against another's; None for one round.
-        foreign_cpu: cores that other processes kept busy in the worst round; None if unknown.
-    """
-
-    label_ms: float
-    rounds: tuple[Samples, ...]
-    noise: float | None
-    foreign_cpu: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What is left to do for one network on one platform: round numbers, and its kernels."""
-
-    rounds: tuple[int, ...]
-    kernels: bool
-
-    def __bool__(self) -> bool:
-        return bool(self.rounds) or self.kernels
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlatformStats:
-    """Counts of what is stored for one platform, and the mean label noise (None if unknown)."""
-
-    platform: str
-    networks: int
-    rounds: int
-    kernel_calls: int
-    failures: dict[str, int]
-    label_noise: float | None
 
 
 class Database:
@@ -127,9 +72,9 @@ class Database:
                 cannot be read or made.
         """
         text = str(location)
-        engine = _engine(text if "://" in text else f"sqlite:///{text}")
+        engine = make_engine(text if "://" in text else f"sqlite:///{text}")
         try:
-            _prepare(engine, text)
+            prepare(engine, text)
         except SqlError as error:
             engine.dispose()
             raise DatabaseError(
@@ -144,14 +89,11 @@ class Database:
     @classmethod
     def in_memory(cls) -> Database:
         """An empty database that vanishes when it is closed."""
-        engine = create_engine(
-            "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
-        )
-        event.listen(engine, "connect", _configure_sqlite)
-        _prepare(engine, "memory")
+        engine = make_engine("sqlite://", poolclass=StaticPool)
+        prepare(engine, "memory")
         return cls(engine)
 
-    def __enter__(self) -> Database:
+    def __enter__(self) -> Database:  # noqa: PYI034 - Self is newer than Python 3.10
         return self
 
     def __exit__(
@@ -327,11 +269,11 @@ class Database:
     ) -> float | None:
         """The latency in ms of the network with digest ``network``; None where not measured."""
         with self.session() as session:
-            query = select(MeasurementRow.samples).filter_by(
+            query = select(MeasurementRow).filter_by(
                 network=network, platform_id=_platform_id(session, platform), protocol=protocol
             )
-            samples = list(session.scalars(query))
-        return label(np.concatenate(samples), protocol) if samples else None
+            rows = list(session.scalars(query))
+        return _latency(rows, protocol).label_ms if rows else None
 
     def kernel_times(self, platform: str) -> dict[str, KernelTimes]:
         """Kernel calls and their samples on ``platform``, by network digest, in call order."""
@@ -365,38 +307,39 @@ class Database:
         protocol: str,
         rounds: int,
         *,
+        max_retakes: int = 0,
         retry_failed: bool = False,
     ) -> dict[str, Work]:
         """What is left to do for each of the digests ``networks`` on ``platform``.
 
-        A failed build or run leaves nothing to do, failed kernels leave the rounds, unless
+        For each disturbed round there is one more to do, up to ``max_retakes`` for a network. A
+        failed build or run leaves nothing to do, failed kernels leave the rounds, unless
         ``retry_failed``.
         """
         with self.session() as session:
             platform_id = _platform_id(session, platform)
-            done = _grouped(
-                session.execute(
-                    select(MeasurementRow.network, MeasurementRow.round).filter_by(
-                        platform_id=platform_id, protocol=protocol
-                    )
-                ).tuples()
-            )
+            done: dict[str, dict[int, bool]] = defaultdict(dict)
+            query = select(MeasurementRow).filter_by(platform_id=platform_id, protocol=protocol)
+            for row in session.scalars(query.where(MeasurementRow.network.in_(networks))):
+                done[row.network][row.round] = is_disturbed(row.conditions)
             with_kernels = set(
                 session.scalars(
-                    select(KernelRow.network).filter_by(platform_id=platform_id, index=0)
+                    select(KernelRow.network)
+                    .filter_by(platform_id=platform_id, index=0)
+                    .where(KernelRow.network.in_(networks))
                 )
             )
-            failed = _grouped(
-                session.execute(
-                    select(FailureRow.network, FailureRow.stage).filter_by(platform_id=platform_id)
-                ).tuples()
-            )
+            failed: dict[str, set[str]] = defaultdict(set)
+            failures = select(FailureRow).filter_by(platform_id=platform_id)
+            for failure in session.scalars(failures.where(FailureRow.network.in_(networks))):
+                failed[failure.network].add(failure.stage)
         return {
             network: _work(
                 done[network],
-                network in with_kernels,
-                set() if retry_failed else failed[network],
-                rounds,
+                has_kernels=network in with_kernels,
+                failed=set() if retry_failed else failed[network],
+                rounds=rounds,
+                max_retakes=max_retakes,
             )
             for network in networks
         }
@@ -421,50 +364,11 @@ class Database:
             return PlatformStats(
                 platform=platform,
                 networks=len(latencies),
+                disturbed=sum(entry.disturbed for entry in latencies.values()),
                 rounds=sum(len(entry.rounds) for entry in latencies.values()),
                 kernel_calls=kernel_calls or 0,
                 failures=dict(failures.all()),
                 label_noise=float(np.mean(noises)) if noises else None,
-            )
-
-
-def _engine(url: str) -> Engine:
-    try:
-        engine = create_engine(make_url(url))
-    except (ArgumentError, ImportError) as error:
-        raise DatabaseError(f"{url}: no usable database URL ({error})") from error
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _configure_sqlite)
-    return engine
-
-
-def _configure_sqlite(connection: Any, _record: Any) -> None:
-    """Per connection: waits for another writer instead of failing, and keeps what it commits."""
-    cursor = connection.cursor()
-    for pragma in ("busy_timeout=30000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _prepare(engine: Engine, location: str) -> None:
-    """Make the tables in an empty database, or see that those there are ours."""
-    with engine.begin() as connection:
-        tables = set(sqlalchemy.inspect(connection).get_table_names())
-        if not tables:
-            Base.metadata.create_all(connection)
-            version = {"key": "schema_version", "value": str(SCHEMA_VERSION)}
-            connection.execute(sqlalchemy.insert(Meta).values(version))
-            return
-        if Meta.__tablename__ not in tables:
-            raise DatabaseError(
-                f"{location}: a database, but none of measurements (its tables: "
-                f"{', '.join(sorted(tables))}); give another path"
-            )
-        found = connection.scalar(select(Meta.value).filter_by(key="schema_version"))
-        if found != str(SCHEMA_VERSION):
-            raise DatabaseError(
-                f"{location}: schema version {found}, but this program knows version "
-                f"{SCHEMA_VERSION}; use the program that wrote it, or a newer one"
             )
 
 
@@ -505,20 +409,24 @@ def _identity(row: PlatformRow) -> dict[str, Any]:
     return {**versions, **device, "target": row.target}
 
 
-def _work(done: Collection[int], has_kernels: bool, failed: Collection[str], rounds: int) -> Work:
+def _work(
+    done: Mapping[int, bool],
+    *,
+    has_kernels: bool,
+    failed: Collection[str],
+    rounds: int,
+    max_retakes: int,
+) -> Work:
+    """What is left where the rounds ``done`` are there, each disturbed or not."""
     if "build" in failed or "run" in failed:
         return Work(rounds=(), kernels=False)
+    undisturbed = sum(not disturbed for disturbed in done.values())
+    missing = max(0, min(rounds - undisturbed, rounds + max_retakes - len(done)))
+    unused = (number for number in itertools.count() if number not in done)
     return Work(
-        rounds=tuple(number for number in range(rounds) if number not in done),
+        rounds=tuple(itertools.islice(unused, missing)),
         kernels=not has_kernels and "kernels" not in failed,
     )
-
-
-def _grouped(pairs: Any) -> dict[str, set[Any]]:
-    groups: dict[str, set[Any]] = defaultdict(set)
-    for key, value in pairs:
-        groups[key].add(value)
-    return groups
 
 
 def _network(row: NetworkRow) -> Network:
@@ -540,13 +448,13 @@ def _kernel(row: KernelRow) -> Kernel:
 
 
 def _latency(rows: Sequence[MeasurementRow], protocol: str) -> Latency:
-    rounds = tuple(row.samples for row in rows)
-    foreign = [row.conditions.get("foreign_cpu") for row in rows]
+    undisturbed = [row for row in rows if not is_disturbed(row.conditions)]
+    rounds = tuple(row.samples for row in undisturbed or rows)
     return Latency(
         label_ms=label(np.concatenate(rounds), protocol),
         rounds=rounds,
         noise=label_noise(rounds, protocol),
-        foreign_cpu=max((cores for cores in foreign if cores is not None), default=None),
+        disturbed=not undisturbed,
     )
 
 

@@ -130,7 +130,7 @@ def short_target(target: str) -> str:
         values = json.loads(target)
         kind, processor = values["kind"], values.get("mcpu") or values.get("arch")
     else:
-        kind = target.split()[0] if target.split() else ""
+        kind = target.partition(" ")[0]
         found = re.search(r"-(?:mcpu|arch)=(\S+)", target)
         processor = found.group(1) if found else None
     return "-".join(

@@ -13,7 +13,18 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import JSON, Column, Float, Integer, LargeBinary, Table, UniqueConstraint, insert, inspect, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    Float,
+    Integer,
+    LargeBinary,
+    Table,
+    UniqueConstraint,
+    insert,
+    inspect,
+    select,
+)
 from sqlalchemy.orm import Session
 
 from measure.database import Database, check_platform

@@ -37,11 +37,11 @@ class SamplesType(TypeDecorator[Samples]):
     impl = LargeBinary
     cache_ok = True
 
-    def process_bind_param(self, value: Samples | None, dialect: Dialect) -> bytes | None:
+    def process_bind_param(self, value: Samples | None, _dialect: Dialect) -> bytes | None:
         """The vector as bytes."""
         return None if value is None else np.asarray(value, dtype="<f8").tobytes()
 
-    def process_result_value(self, value: bytes | None, dialect: Dialect) -> Samples | None:
+    def process_result_value(self, value: bytes | None, _dialect: Dialect) -> Samples | None:
         """The bytes as a vector of its own."""
         return None if value is None else np.frombuffer(value, dtype="<f8").astype(np.float64)
 
@@ -52,11 +52,11 @@ class UtcDateTime(TypeDecorator[datetime]):
     impl = DateTime(timezone=True)
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         """The moment in UTC."""
         return None if value is None else value.astimezone(timezone.utc)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
         """The moment with its zone."""
         return None if value is None else value.replace(tzinfo=timezone.utc)
 

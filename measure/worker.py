@@ -42,7 +42,7 @@ class NonFiniteOutputError(Exception):
     """A built network computes NaN or infinity from ordinary weights and inputs."""
 
 
-def describe(toolchain: Toolchain, request: Request) -> dict[str, Any]:
+def describe(toolchain: Toolchain, _request: Request) -> dict[str, Any]:
     """Name, versions and default target of the toolchain."""
     return {
         "name": toolchain.name,
@@ -213,7 +213,7 @@ def _run_child(toolchain: Toolchain, request: Request, writer: int, server: int)
 def _reply(toolchain: Toolchain, request: Request) -> dict[str, Any]:
     try:
         return {"result": _OPERATIONS[request["operation"]](toolchain, request)}
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever the compiler raises is its failure
         traceback.print_exc()
         # A compiler's message may hold its whole stack; what is wrong stands in its last line.
         lines = [line for line in str(error).splitlines() if line.strip()]

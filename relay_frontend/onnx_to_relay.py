@@ -32,8 +32,8 @@ def import_onnx(
 
     TVM's importer infers the types of the whole graph again for every operator. Here only the new
     operators are typed (TVM's ``InferTypeLocal``); the module is structurally equal. Where the
-    importer leaves dynamic operators behind because a shape is an integer parameter, these
-    parameters become constants and ``DynamicToStatic`` runs.
+    importer leaves dynamic operators behind since parameters decide a shape, these parameters
+    become constants and ``DynamicToStatic`` runs.
 
     Args:
         model: its parameters are ordinary initializers with their data. Left as it was.
@@ -46,7 +46,7 @@ def import_onnx(
     """
     bound = {name: tuple(int(n) for n in shape) for name, shape in (shapes or {}).items()}
     _check_inputs(model, bound)
-    node_names = [node.name for node in model.graph.node]
+    unnamed = [node for node in model.graph.node if not node.name]
     try:
         with _IMPORT_LOCK, _local_inference():
             module, params = relay.frontend.from_onnx(model, shape=bound, freeze_params=False)
@@ -62,9 +62,8 @@ def import_onnx(
             "check the model with onnx.checker.check_model(model, full_check=True)"
         ) from error
     finally:
-        # The importer writes names into nodes that have none.
-        for node, name in zip(model.graph.node, node_names):
-            node.name = name
+        for node in unnamed:  # the importer names them
+            node.ClearField("name")
 
 
 def _check_inputs(model: onnx.ModelProto, bound: Mapping[str, tuple[int, ...]]) -> None:
@@ -88,30 +87,37 @@ def _check_inputs(model: onnx.ModelProto, bound: Mapping[str, tuple[int, ...]]) 
                 )
 
 
-def _without_dynamic_operators(
-    module: tvm.IRModule, params: Params
-) -> tuple[tvm.IRModule, Params]:
-    if not _dynamic_operators(module):
+def _without_dynamic_operators(module: tvm.IRModule, params: Params) -> tuple[tvm.IRModule, Params]:
+    calls = _dynamic_calls(module)
+    if not calls:
         return module, params
-    integers = {name: data for name, data in params.items() if not _is_float(data)}
-    function = relay.build_module.bind_params_by_name(module["main"], integers)
+    # Their first operand is data, unless there is no other.
+    operands = [operand for call in calls for operand in (call.args[1:] or call.args)]
+    names = {v.name_hint for operand in operands for v in relay.analysis.free_vars(operand)}
+    deciding = {name: array for name, array in params.items() if name in names}
+    function = relay.build_module.bind_params_by_name(module["main"], deciding)
     module = relay.transform.InferType()(tvm.IRModule.from_expr(function))
     module = relay.transform.DynamicToStatic()(module)
-    remaining = _dynamic_operators(module)
+    remaining = sorted({call.op.name for call in _dynamic_calls(module)})
     if remaining:
         raise DynamicShapeError(
             f"shapes inside of the network depend on its data ({', '.join(remaining)}); "
             "export it with static shapes"
         )
-    return module, {name: data for name, data in params.items() if name not in integers}
+    return module, {name: array for name, array in params.items() if name not in deciding}
 
 
-def _dynamic_operators(module: tvm.IRModule) -> list[str]:
-    return sorted(op for op in relay.analysis.list_op_freqs(module) if op.startswith("dyn."))
+def _dynamic_calls(module: tvm.IRModule) -> list[relay.Call]:
+    if not any(op.startswith("dyn.") for op in relay.analysis.list_op_freqs(module)):
+        return []
+    calls: list[relay.Call] = []
 
+    def visit(expr: relay.Expr) -> None:
+        if isinstance(expr, relay.Call) and getattr(expr.op, "name", "").startswith("dyn."):
+            calls.append(expr)
 
-def _is_float(array: Any) -> bool:
-    return "float" in str(array.dtype)
+    relay.analysis.post_order_visit(module["main"], visit)
+    return calls
 
 
 def _last_line(error: Exception) -> str:
@@ -121,7 +127,7 @@ def _last_line(error: Exception) -> str:
 
 @contextmanager
 def _local_inference() -> Iterator[None]:
-    """Replace what makes TVM's importer slow, and what a current onnx lacks, then put it back."""
+    """Replace what makes TVM's importer slow or fail, then put it back."""
     infer_type = _typed(_common.infer_type)
     infer_value = _valued(_common.infer_value)
     convert_map = functools.cache(_importer._get_convert_map)
@@ -130,6 +136,8 @@ def _local_inference() -> Iterator[None]:
             stack.enter_context(_replaced(module, "infer_type", infer_type))
             stack.enter_context(_replaced(module, "infer_value", infer_value))
         stack.enter_context(_replaced(_importer, "_get_convert_map", convert_map))
+        matmul = _matrix_product(_importer.matmul_out_dtype)
+        stack.enter_context(_replaced(_importer, "matmul_out_dtype", matmul))
         # The importer only warns about what the checker says, after serializing all weights.
         stack.enter_context(_replaced(onnx.checker, "check_model", lambda _: None))
         stack.enter_context(_onnx_mapping())
@@ -165,6 +173,26 @@ def _valued(infer_value: Callable[..., Any]) -> Callable[..., Any]:
         return infer_value(value, params, mod)
 
     return infer_value_of_used
+
+
+def _matrix_product(matmul_out_dtype: Callable[..., Any]) -> Callable[..., Any]:
+    """``MatMul`` of stacked matrices with a parameter, as TVM imports it: one dense layer.
+
+    HHB's importer has it only for parameters that are constants.
+    """
+
+    def dense(inputs: Sequence[Any], out_dtype: str) -> Any:
+        data, weight = inputs
+        data_shape, weight_shape = (_common.infer_shape(operand) for operand in inputs)
+        stacked = len(data_shape) > 2 and len(weight_shape) == 2
+        static = all(isinstance(n, int) for n in (*data_shape, *weight_shape))
+        if not (isinstance(weight, relay.Var) and stacked and static):
+            return matmul_out_dtype(inputs, out_dtype)
+        rows = relay.reshape(data, [-1, data_shape[-1]])
+        product = relay.nn.dense(rows, relay.transpose(weight), out_dtype=out_dtype)
+        return relay.reshape(product, [*data_shape[:-1], weight_shape[-1]])
+
+    return dense
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -42,11 +42,11 @@ class FusedModule:
             parameters.
     """
 
-    mod: tvm.IRModule
+    mod: tvm.IRModule = field(repr=False)
     inputs: tuple[TensorType, ...]
     weights: tuple[TensorType, ...]
-    weights_mod: tvm.IRModule
-    constants: tuple[tvm.runtime.Tensor, ...]
+    weights_mod: tvm.IRModule = field(repr=False)
+    constants: tuple[tvm.runtime.Tensor, ...] = field(repr=False)
 
 
 def fuse(mod: tvm.IRModule, target: tvm.target.Target) -> FusedModule:

@@ -23,8 +23,8 @@ NO_KERNEL = "__nop"
 """Function name of a call that only reinterprets a tensor's shape: no code runs."""
 
 _MAX_NAME_LENGTH = 80
-_SOFTMAX_FLOPS = 5
-_LRN_FLOPS = 4
+_SOFTMAX_FLOPS = 5  # subtract the maximum (2 passes), exponentiate, sum, divide
+_LRN_FLOPS_PER_ELEMENT = 4  # scale, add bias, power, divide; squaring and summing the window apart
 
 Array = npt.NDArray[Any]
 
@@ -211,8 +211,8 @@ def _layout_transform(attrs: Any, array: Array) -> Array | None:
     """Split axes of ``src_layout`` and reorder them, ``OIHW`` to ``OIHW4i16o``."""
     source, result = attrs.src_layout, re.findall(r"(\d*)([A-Za-z])", attrs.dst_layout)
     factors = {axis.upper(): int(factor) for factor, axis in result if factor}
-    sizes = dict(zip(source, array.shape))
-    if not source.isupper() or any(sizes[axis] % factor for axis, factor in factors.items()):
+    sizes = dict(zip(source, array.shape, strict=True)) if source.isupper() else {}
+    if not sizes or any(sizes[axis] % factor for axis, factor in factors.items()):
         return None
     shape: list[int] = []
     position: dict[str, int] = {}
@@ -273,7 +273,7 @@ class _Names:
 def _shortened(kind: str) -> str:
     name = f"fused_{kind}"
     if len(name) > _MAX_NAME_LENGTH:
-        name = f"{name[:_MAX_NAME_LENGTH]}_{_libstdcxx_hash(name.encode())}_"
+        name = f"{name[:_MAX_NAME_LENGTH]}_{_libstdcxx_hash(name.encode()):x}_"
     return name.removeprefix("fused_")
 
 
@@ -302,8 +302,8 @@ def _kernel(call: relay.Call, names: _Names) -> Kernel:
 
     relay.analysis.post_order_visit(function.body, visit)
     kind = "_".join(operator.op.name.replace(".", "_") for operator in operators)
-    attrs = function.attrs
-    reinterprets = "relay.reshape_only" in attrs.keys() and int(attrs["relay.reshape_only"])
+    # Not a dict: it lacks __contains__.
+    reinterprets = "relay.reshape_only" in list(function.attrs.keys())
     return Kernel(
         name=NO_KERNEL if reinterprets else names.name(function, kind),
         kind=kind,
@@ -324,72 +324,83 @@ def _types(type_: Any) -> tuple[TensorType, ...]:
 # --- FLOPs ------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class _Operator:
+    attrs: Any
+    arguments: Sequence[TensorType]
+    output: int
+    """Number of elements of all results."""
+
+
 def _flops(call: relay.Call) -> int:
     """Floating-point operations of one operator; a multiply-add counts as two."""
-    arguments = [t for arg in call.args for t in _types(arg.checked_type)]
-    output = sum(t.num_elements for t in _types(call.checked_type))
-    name = call.op.name
-    if name in _OPERATOR_FLOPS:
-        return _OPERATOR_FLOPS[name](call.attrs, arguments, output)
+    operator = _Operator(
+        call.attrs,
+        [t for argument in call.args for t in _types(argument.checked_type)],
+        sum(t.num_elements for t in _types(call.checked_type)),
+    )
+    if call.op.name in _OPERATOR_FLOPS:
+        return _OPERATOR_FLOPS[call.op.name](operator)
     pattern = call.op.get_attr("TOpPattern")
-    if pattern == relay.op.OpPattern.COMM_REDUCE:
-        return arguments[0].num_elements
-    return 0 if pattern == relay.op.OpPattern.INJECTIVE else output
+    if pattern == relay.op.OpPattern.INJECTIVE:
+        return 0
+    return _per_input(operator) if pattern == relay.op.OpPattern.COMM_REDUCE else operator.output
 
 
-def _conv_flops(attrs: Any, arguments: Sequence[TensorType], output: int) -> int:
-    # All layouts, packed ones too: each weight meets output / output_channels elements.
-    return 2 * output * arguments[1].num_elements // int(attrs.channels)
+def _convolution(operator: _Operator) -> int:
+    # In all layouts, packed ones too, a weight meets output / channels elements.
+    weight = operator.arguments[1]
+    return 2 * operator.output * weight.num_elements // int(operator.attrs.channels)
 
 
-def _conv_transpose_flops(attrs: Any, arguments: Sequence[TensorType], output: int) -> int:
-    data, weight = arguments[:2]
+def _transposed_convolution(operator: _Operator) -> int:
+    data, weight = operator.arguments[:2]
     return 2 * data.num_elements * weight.num_elements // weight.shape[0]
 
 
-def _product_flops(attrs: Any, arguments: Sequence[TensorType], output: int) -> int:
-    transposed = bool(getattr(attrs, "transpose_a", False))
-    return 2 * output * arguments[0].shape[-2 if transposed else -1]
+def _product(operator: _Operator) -> int:
+    transposed = bool(getattr(operator.attrs, "transpose_a", False))
+    return 2 * operator.output * operator.arguments[0].shape[-2 if transposed else -1]
 
 
-def _window_flops(attrs: Any, arguments: Sequence[TensorType], output: int) -> int:
-    return output * math.prod(map(int, attrs.pool_size))
+def _window(operator: _Operator) -> int:
+    return operator.output * math.prod(map(int, operator.attrs.pool_size))
 
 
-def _input_flops(attrs: Any, arguments: Sequence[TensorType], output: int) -> int:
-    return arguments[0].num_elements
+def _lrn(operator: _Operator) -> int:
+    return operator.output * (2 * int(operator.attrs.size) + _LRN_FLOPS_PER_ELEMENT)
 
 
-def _softmax_flops(attrs: Any, arguments: Sequence[TensorType], output: int) -> int:
-    return _SOFTMAX_FLOPS * output
+def _softmax(operator: _Operator) -> int:
+    return operator.output * _SOFTMAX_FLOPS
 
 
-def _lrn_flops(attrs: Any, arguments: Sequence[TensorType], output: int) -> int:
-    return output * (2 * int(attrs.size) + _LRN_FLOPS)
+def _per_input(operator: _Operator) -> int:
+    return operator.arguments[0].num_elements
 
 
-def _no_flops(attrs: Any, arguments: Sequence[TensorType], output: int) -> int:
+def _none(_: _Operator) -> int:
     return 0
 
 
-_CONVOLUTIONS = ("nn.conv1d", "nn.conv2d", "nn.conv3d", "nn.contrib_conv2d_NCHWc")
-_PRODUCTS = ("nn.dense", "nn.matmul", "nn.batch_matmul", "nn.contrib_dense_pack")
-_POOLS = tuple(f"nn.{kind}_pool{n}d" for kind in ("max", "avg") for n in (1, 2, 3))
-_WHOLE_POOLS = tuple(
-    f"nn.{scope}_{kind}_pool{n}d"
-    for scope in ("global", "adaptive")
-    for kind in ("max", "avg")
-    for n in (1, 2, 3)
-)
-_MOVES = ("copy", "expand_dims", "broadcast_to", "cast", "nn.batch_flatten", "nn.pad", "take")
+_KINDS = ("max", "avg")
+_CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "contrib_conv2d_NCHWc")
+_PACKED_DEPTHWISE = "contrib_depthwise_conv2d_NCHWc"
+_TRANSPOSED = ("conv1d_transpose", "conv2d_transpose", "conv3d_transpose")
+_PRODUCTS = ("dense", "matmul", "batch_matmul", "contrib_dense_pack")
+_POOLS = tuple(f"{kind}_pool{n}d" for kind in _KINDS for n in (1, 2, 3))
+_WHOLE_POOLS = tuple(f"{scope}_{pool}" for scope in ("global", "adaptive") for pool in _POOLS)
+_SOFTMAXES = ("softmax", "log_softmax", "fast_softmax")
+# TVM classes these with arithmetic.
+_MOVES = ("copy", "cast", "expand_dims", "broadcast_to", "nn.pad", "nn.batch_flatten")
 
-_OPERATOR_FLOPS: dict[str, Callable[[Any, Sequence[TensorType], int], int]] = {
-    **dict.fromkeys((*_CONVOLUTIONS, "nn.contrib_depthwise_conv2d_NCHWc"), _conv_flops),
-    **dict.fromkeys(("nn.conv2d_transpose", "nn.conv1d_transpose"), _conv_transpose_flops),
-    **dict.fromkeys(_PRODUCTS, _product_flops),
-    **dict.fromkeys(_POOLS, _window_flops),
-    **dict.fromkeys(_WHOLE_POOLS, _input_flops),
-    **dict.fromkeys(("nn.softmax", "nn.log_softmax", "nn.fast_softmax"), _softmax_flops),
-    **dict.fromkeys(_MOVES, _no_flops),
-    "nn.lrn": _lrn_flops,
+_OPERATOR_FLOPS: dict[str, Callable[[_Operator], int]] = {
+    **{f"nn.{op}": _convolution for op in (*_CONVOLUTIONS, _PACKED_DEPTHWISE)},
+    **{f"nn.{op}": _transposed_convolution for op in _TRANSPOSED},
+    **{f"nn.{op}": _product for op in _PRODUCTS},
+    **{f"nn.{op}": _window for op in _POOLS},
+    **{f"nn.{op}": _per_input for op in _WHOLE_POOLS},
+    **{f"nn.{op}": _softmax for op in _SOFTMAXES},
+    "nn.lrn": _lrn,
+    **dict.fromkeys(_MOVES, _none),
 }

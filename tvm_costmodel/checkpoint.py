@@ -35,7 +35,8 @@ class CheckpointError(CostModelError):
     """A checkpoint is missing, damaged, or newer than this version of the package."""
 
 
-def _package_version() -> str:
+def package_version() -> str:
+    """The installed version of this package, which every checkpoint names."""
     try:
         return metadata.version("tvm-costmodel")
     except metadata.PackageNotFoundError:
@@ -64,7 +65,7 @@ class Checkpoint:
     training_data: Mapping[str, Any]
     seed: int
     metrics: Mapping[str, Any]
-    created_by: str = field(default_factory=_package_version)
+    created_by: str = field(default_factory=package_version)
 
 
 def save_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:

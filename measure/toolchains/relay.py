@@ -13,14 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import tvm
-from tvm import relay
 from tvm.contrib import graph_executor
 
 from measure.toolchains.base import Artifact, Toolchain
 from measure.weights import fill_weights
 from relay_frontend import relay_kernels
-from relay_frontend.errors import InputError
-from relay_frontend.graph import TensorType
+from relay_frontend.errors import CostModelError, InputError
 from relay_frontend.kernels import Kernel
 from relay_frontend.onnx_to_relay import import_onnx
 
@@ -32,6 +30,10 @@ _GRAPH = "graph.json"
 _DESCRIPTION = "artifact.json"
 _TABLES = "tables.npz"
 _FILL_SEED = 0
+
+
+class KernelNamesError(CostModelError):
+    """TVM built other kernels than were expected, so that their times could not be told apart."""
 
 
 class RelayToolchain(Toolchain):
@@ -63,6 +65,7 @@ class RelayToolchain(Toolchain):
         Raises:
             InputError: TVM does not know ``target``.
             NetworkError, DynamicShapeError: see :func:`relay_frontend.onnx_to_relay.import_onnx`.
+            KernelNamesError: this TVM names its kernels in a way that is not known here.
         """
         fused, inputs = _fuse(network, target)
         factory = fused.build()
@@ -118,6 +121,7 @@ class RelayArtifact(Artifact):
         self._description = description
         self._seed = seed
         self._graph_json = (directory / _GRAPH).read_text(encoding="utf-8")
+        self._nodes = [index for index, _ in _kernel_nodes(self._graph_json)]
         self._library = tvm.runtime.load_module(str(directory / _LIBRARY))
         self._executor = self._create("tvm.graph_executor.create")
         self._run: Callable[[], None] = self._executor.module["run"]
@@ -141,11 +145,10 @@ class RelayArtifact(Artifact):
             debugger = self._create("tvm.graph_executor_debug.create")
             self._execute_node = debugger.module["execute_node"]
             self._sweep(self._execute_node)
-        sums = np.zeros((repeat, len(self.kernels)))
-        for row in sums:
-            for _ in range(number):
-                row += self._sweep(self._execute_node)
-        return sums / number * 1e3
+        execute_node = self._execute_node
+        sweeps = [[self._sweep(execute_node) for _ in range(number)] for _ in range(repeat)]
+        seconds = np.array(sweeps, np.float64).reshape(repeat, number, len(self.kernels))
+        return np.asarray(seconds.mean(axis=1) * 1e3)
 
     def outputs(self) -> list[Array]:
         """The outputs of one inference."""
@@ -162,15 +165,15 @@ class RelayArtifact(Artifact):
             executor.set_input(name, value)
         return executor
 
-    def _sweep(self, execute_node: Callable[[int], None]) -> npt.NDArray[np.float64]:
+    def _sweep(self, execute_node: Callable[[int], None]) -> list[float]:
         """Seconds of each kernel call in one inference."""
         seconds = []
         execute_node(0)  # an input: back to the start
-        for index, _ in _kernel_nodes(self._graph_json):
+        for index in self._nodes:
             start = time.perf_counter()
             execute_node(index)
             seconds.append(time.perf_counter() - start)
-        return np.array(seconds)
+        return seconds
 
 
 def _fuse(
@@ -197,12 +200,11 @@ def _kernel_nodes(graph_json: str) -> list[tuple[int, str]]:
 
 
 def _check_names(kernels: Sequence[Kernel], nodes: Sequence[tuple[int, str]]) -> None:
-    expected, found = [kernel.name for kernel in kernels], [name for _, name in nodes]
+    expected = [kernel.name for kernel in kernels]
+    found = [name for _, name in nodes]
     if expected != found:
-        first = next((pair for pair in zip(expected, found) if pair[0] != pair[1]), None)
-        raise RuntimeError(
-            f"TVM {tvm.__version__} built {len(found)} kernels where {len(expected)} were "
-            f"expected; the first that differ are {first}. Kernel times could not be told apart: "
+        raise KernelNamesError(
+            f"TVM {tvm.__version__} built the kernels {found} where {expected} were expected: "
             "relay_frontend.relay_kernels must learn how this TVM names them"
         )
 

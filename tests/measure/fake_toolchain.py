@@ -84,7 +84,7 @@ class FakeToolchain(Toolchain):
     name = "fake"
 
     def versions(self) -> dict[str, str]:
-        return {"fake": "1", "python": "3"}
+        return {"fake": os.environ.get("FAKE_VERSION", "1"), "python": "3"}
 
     def default_target(self) -> str:
         return "fake -mcpu=z80"

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from measure.client import KernelTimes, Round
 from measure.database import Database
 from measure.device import Device, Platform
 from measure.errors import (
@@ -24,6 +23,7 @@ from measure.errors import (
     UnknownPlatformError,
 )
 from measure.protocol import Protocol
+from measure.records import KernelTimes, Round
 from measure.weights import strip_weights
 from relay_frontend.graph import TensorType
 from relay_frontend.kernels import Kernel
@@ -84,15 +84,41 @@ def test_samples_come_back_to_the_bit(database: Database, path: Path) -> None:
 
 
 def test_the_label_is_the_lower_quartile_of_all_rounds(database: Database) -> None:
-    database.add_round(A, NAME, PROTOCOL, 1, finished(4.0, 5.0, foreign_cpu=1.5))
+    database.add_round(A, NAME, PROTOCOL, 1, finished(4.0, 5.0))
     database.add_round(A, NAME, PROTOCOL, 0, finished(1.0, 2.0, 3.0))
     latency = database.latencies(NAME)[A]
     assert latency.label_ms == database.label(A, NAME) == 2.0
     assert [list(samples) for samples in latency.rounds] == [[1.0, 2.0, 3.0], [4.0, 5.0]]
     assert latency.noise == pytest.approx(((4.25 - 1.5) / 1.5 + (4.25 - 1.5) / 4.25) / 2)
-    assert latency.foreign_cpu == 1.5
+    assert not latency.disturbed
     assert database.label(B, NAME) is None
     assert B not in database.latencies(NAME)
+
+
+def test_disturbed_rounds_are_kept_but_make_no_label(database: Database) -> None:
+    database.add_round(A, NAME, PROTOCOL, 0, finished(9.0, foreign_cpu=1.5))
+    latency = database.latencies(NAME)[A]
+    assert (latency.label_ms, latency.disturbed) == (9.0, True)
+    assert database.stats()[0].disturbed == 1
+    database.add_round(A, NAME, PROTOCOL, 1, finished(2.0))
+    latency = database.latencies(NAME)[A]
+    assert (latency.label_ms, latency.disturbed, len(latency.rounds)) == (2.0, False, 1)
+    assert database.label(A, NAME) == 2.0
+    assert database.stats()[0].disturbed == 0
+
+
+def test_disturbed_rounds_are_taken_again_within_limits(database: Database) -> None:
+    def rounds(max_retakes: int) -> tuple[int, ...]:
+        return database.pending([A], NAME, PROTOCOL, 2, max_retakes=max_retakes)[A].rounds
+
+    database.add_round(A, NAME, PROTOCOL, 0, finished(9.0, foreign_cpu=1.5))
+    assert (rounds(0), rounds(1)) == ((1,), (1, 2))
+    database.add_round(A, NAME, PROTOCOL, 1, finished(9.0, foreign_cpu=1.5))
+    assert (rounds(0), rounds(1), rounds(9)) == ((), (2,), (2, 3))
+    database.add_round(A, NAME, PROTOCOL, 2, finished(2.0))
+    assert (rounds(1), rounds(2)) == ((), (3,))
+    database.add_round(A, NAME, PROTOCOL, 3, finished(2.0))
+    assert rounds(9) == ()
 
 
 def test_networks_are_stored_without_weights(database: Database) -> None:

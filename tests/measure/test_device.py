@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 import time
 
 import pytest
 
-from measure.conditions import ConditionsRecorder
+from measure.conditions import ConditionsRecorder, is_disturbed
 from measure.device import Device, Platform, short_target
 from measure.errors import UnknownPlatformError
 
@@ -91,3 +93,23 @@ def test_conditions_tell_work_from_waiting() -> None:
     assert busy["cpu_per_wall"] * busy["wall_s"] == pytest.approx(0.1, abs=0.04)
     assert json.loads(json.dumps(busy)) == busy
     assert busy["affinity"] >= 1
+
+
+def test_foreign_work_and_stolen_time_disturb() -> None:
+    assert not is_disturbed({"foreign_cpu": 0.1, "steal": 0.02})
+    assert not is_disturbed({"foreign_cpu": None, "steal": None})
+    assert is_disturbed({"foreign_cpu": 1.0, "steal": 0.0})
+    assert is_disturbed({"foreign_cpu": 0.0, "steal": 0.5})
+
+
+def test_the_work_of_another_process_is_foreign() -> None:
+    command = [sys.executable, "-c", "print(flush=True)\nwhile True: pass"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        recorder = ConditionsRecorder()
+        time.sleep(0.5)
+        conditions = recorder.finish()
+        other.kill()
+    assert conditions["foreign_cpu"] > 0.5
+    assert is_disturbed(conditions)

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from measure.client import KernelTimes
 from measure.database import Database
 from measure.errors import BuildError, DatabaseError, PlatformChangedError
 from measure.parquet import export_parquet, import_parquet, load_parquet
+from measure.records import KernelTimes
 from tests.measure.test_database import (
     DEVICE,
     NAME,
@@ -32,7 +32,7 @@ __all__ = ["database", "path"]
 
 
 @pytest.fixture
-def filled(database: Database) -> Database:  # noqa: F811
+def filled(database: Database) -> Database:
     database.add_round(A, NAME, PROTOCOL, 0, finished(1.25, 2.5))
     database.add_round(A, NAME, PROTOCOL, 1, finished(*np.random.default_rng(0).normal(size=5)))
     times = KernelTimes(kernels=(kernel("a"), kernel("b")), samples=np.arange(6.0).reshape(2, 3))
@@ -54,8 +54,8 @@ def test_a_loaded_export_answers_as_the_database_does(filled: Database, tmp_path
     loaded = load_parquet(tmp_path / "set")
     assert loaded.networks() == filled.networks()
     assert loaded.stats() == filled.stats()
-    for ours, theirs in zip(loaded.latencies(NAME)[A].rounds, filled.latencies(NAME)[A].rounds):
-        assert (ours == theirs).all()
+    rounds = [db.latencies(NAME)[A].rounds for db in (loaded, filled)]
+    assert all((ours == theirs).all() for ours, theirs in zip(*rounds, strict=True))
     ours, theirs = loaded.kernel_times(NAME)[A], filled.kernel_times(NAME)[A]
     assert ours.kernels == theirs.kernels
     assert (ours.samples == theirs.samples).all()
@@ -103,7 +103,7 @@ def test_importing_another_device_under_a_known_name_is_refused(
 
 
 def test_a_directory_without_an_export_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatabaseError, match="networks.parquet: cannot be read"):
+    with pytest.raises(DatabaseError, match=r"networks\.parquet: cannot be read"):
         load_parquet(tmp_path)
 
 

@@ -56,8 +56,13 @@ def test_a_sample_lasts_the_minimum_or_one_run(latency_s: float) -> None:
 
 
 def test_calibration_survives_a_clock_that_shows_nothing_for_one_run() -> None:
-    elapsed = iter([0.0, 0.0, 0.2])
+    elapsed = iter([0.0, 0.0, 0.2, 0.2])
     assert calibrate(lambda _: next(elapsed), Protocol()) == 100
+
+
+def test_one_disturbed_run_does_not_make_samples_short() -> None:
+    network = FakeNetwork(lambda call: 1.0 if call == 0 else 0.001)
+    assert calibrate(network.time, Protocol()) >= 100
 
 
 def test_samples_are_milliseconds_per_inference() -> None:

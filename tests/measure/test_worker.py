@@ -57,7 +57,9 @@ def wait_for_hanging(directory: Path) -> list[int]:
     """Process ids of a child that hangs and of the child of that child."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        pids = (directory / "hanging").read_text().split() if (directory / "hanging").exists() else []
+        pids = (
+            (directory / "hanging").read_text().split() if (directory / "hanging").exists() else []
+        )
         if len(pids) == 2:
             return [int(pid) for pid in pids]
         time.sleep(0.01)
@@ -76,7 +78,6 @@ def test_a_round_has_samples_and_conditions(worker: Worker, tmp_path: Path) -> N
     finished = worker.measure("ok", tmp_path, QUICK)
     assert finished.samples.shape == (3,)
     assert (finished.samples >= 1.0).all()
-    assert finished.inner_count >= 2
     assert before - 1 <= finished.started_at <= time.time() + 1
     assert finished.conditions["threads"] == 2
     assert finished.conditions["cpu_per_wall"] < 1.0
@@ -167,11 +168,14 @@ def test_a_lost_worker_is_no_fault_of_the_network_and_is_replaced(tmp_path: Path
 
         killer = threading.Thread(target=kill_server)
         killer.start()
-        with pytest.raises(WorkerError, match="lost during build of network 'build-hang'") as caught:
+        with pytest.raises(
+            WorkerError, match="lost during build of network 'build-hang'"
+        ) as caught:
             build(worker, "build-hang", tmp_path)
         killer.join()
         assert not isinstance(caught.value, MeasurementError)
-        wait_until_gone(wait_for_hanging(tmp_path)[0])
+        for pid in wait_for_hanging(tmp_path):
+            wait_until_gone(pid)
         build(worker, "ok", tmp_path)
 
 
@@ -197,14 +201,16 @@ def test_an_unknown_toolchain_is_named_with_those_there_are() -> None:
 
 
 def test_a_toolchain_that_cannot_be_imported_shows_why() -> None:
-    with Worker("no_such_module:Toolchain") as worker, pytest.raises(
-        WorkerError, match=r"(?s)while it started.*No module named 'no_such_module'"
+    with (
+        Worker("no_such_module:Toolchain") as worker,
+        pytest.raises(WorkerError, match=r"(?s)while it started.*No module named 'no_such_module'"),
     ):
         worker.describe()
 
 
 def test_a_class_that_is_no_toolchain_is_refused() -> None:
-    with Worker("pathlib:Path") as worker, pytest.raises(
-        WorkerError, match=r"(?s)pathlib\.Path is not a Toolchain"
+    with (
+        Worker("pathlib:Path") as worker,
+        pytest.raises(WorkerError, match=r"(?s)pathlib\.Path is not a Toolchain"),
     ):
         worker.describe()

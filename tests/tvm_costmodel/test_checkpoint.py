@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,9 @@ from tvm_costmodel.checkpoint import (
     save_checkpoint,
 )
 from tvm_costmodel.runtime import NumpyPredictor, weight_shapes
+
+VERSION_1 = Path(__file__).parent / "checkpoints" / "v1"
+"""What format version 1 wrote: every later version must read it and predict the same."""
 
 
 def checkpoint() -> Checkpoint:
@@ -77,6 +82,33 @@ def test_loaded_checkpoint_predicts_as_before(saved: Path) -> None:
         NumpyPredictor(loaded.weights, loaded.config).predict(graphs),
         NumpyPredictor(before.weights, before.config).predict(graphs),
     )
+
+
+def test_format_version_1_still_predicts_what_it_did() -> None:
+    loaded = load_checkpoint(VERSION_1)
+    graphs = [random_tokens(n, seed=n) for n in (1, 5, 12)]
+    predicted = NumpyPredictor(loaded.weights, loaded.config).predict(graphs)
+    np.testing.assert_allclose(predicted, [8.434799, 8.805780, 11.996904], rtol=1e-5)
+    assert loaded.platform == "epyc7-2c/tvm-relay/llvm-znver3/t2/float32"
+
+
+def test_estimating_needs_no_torch() -> None:
+    code = (
+        "import sys; from pathlib import Path; sys.modules['torch'] = None\n"
+        "from tvm_costmodel.checkpoint import load_checkpoint\n"
+        "from tvm_costmodel.runtime import NumpyPredictor\n"
+        "checkpoint = load_checkpoint(Path(sys.argv[1]))\n"
+        "NumpyPredictor(checkpoint.weights, checkpoint.config)\n"
+        "print('loaded')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(VERSION_1)],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parents[2],
+    )
+    assert result.stdout == "loaded\n"
 
 
 def test_directory_holds_two_plain_files_and_leaves_nothing_beside_it(saved: Path) -> None:

@@ -1,7 +1,6 @@
 """The torch model: it is the paper's equations, whatever the order and the batching of nodes."""
 
 # ruff: noqa: N803, N806 (shape suffixes)
-# ruff: noqa: E402 (what cannot run without torch is skipped before its imports)
 from __future__ import annotations
 
 import math

@@ -1,6 +1,5 @@
 """The numpy runtime computes what the torch model does, without torch."""
 
-# ruff: noqa: E402 (what cannot run without torch is skipped before its imports)
 from __future__ import annotations
 
 from dataclasses import replace

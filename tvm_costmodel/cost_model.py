@@ -1,0 +1,251 @@
+"""The cost model as its users see it: a network in, an estimate with its interval and source out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from measure.client import Worker
+from measure.device import Platform
+from relay_frontend import load, module_generation, tokenize
+from relay_frontend.errors import InputError, NetworkError
+from relay_frontend.graph import OpGraph
+from relay_frontend.kernels import Kernel
+from relay_frontend.onnx import bind_shapes, load_model
+from tvm_costmodel import registry
+from tvm_costmodel.checkpoint import Checkpoint, load_checkpoint
+from tvm_costmodel.kernel_sum import KernelSum
+from tvm_costmodel.runtime import NumpyPredictor
+
+MEASURED = "measured"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A latency of one inference of the whole batch.
+
+    Args:
+        latency_ms: the estimate.
+        low_ms: lower end of the interval that held 80 % of the networks kept from training.
+        high_ms: its upper end. Networks unlike all of them may well lie outside.
+        source: ``nar-former-v2``, ``kernel-sum`` or ``measured``.
+        platform: name of the platform that it is for.
+        checkpoint: what made it: predictor, training set and version, or the timing protocol.
+        digest: of the network's operator graph.
+        unknown_ops: operators outside of the vocabulary, which make the estimate less certain.
+    """
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    source: str
+    platform: str
+    checkpoint: str
+    digest: str
+    unknown_ops: tuple[str, ...] = ()
+
+
+class CostModel:
+    """Estimates latencies on one platform. Immutable after loading.
+
+    >>> from tvm_costmodel import CostModel
+    >>> model = CostModel.load("tvm-relay")
+    >>> model.estimate("model.onnx").latency_ms
+
+    Args:
+        platform: full name of the platform.
+        predictor: ``nar-former-v2`` or ``kernel-sum``.
+        directory: the platform's checkpoints.
+        database: path or URL of a measurement database to look up first.
+    """
+
+    def __init__(
+        self, platform: str, predictor: str, directory: Path, database: str | None = None
+    ) -> None:
+        if predictor not in registry.PREDICTORS:
+            known = ", ".join(registry.PREDICTORS)
+            raise InputError(f"unknown predictor {predictor!r}: choose one of {known}")
+        self.platform = platform
+        self.predictor = predictor
+        self._directory = directory
+        self._database = database
+
+    @classmethod
+    def load(
+        cls,
+        platform: str,
+        *,
+        predictor: str = registry.NAR_FORMER_V2,
+        checkpoints: str | os.PathLike[str] | None = None,
+        database: str | None = None,
+    ) -> CostModel:
+        """The cost model of a platform, from the checkpoints of the package or of a directory.
+
+        Args:
+            platform: its name, or parts of it that only one platform has (``tvm-relay``).
+            predictor: ``nar-former-v2`` or ``kernel-sum``.
+            checkpoints: directory that ``tvm-costmodel train`` wrote; by default the package's.
+            database: a measurement database; a network that was measured on the platform gets its
+                measured latency.
+
+        Raises:
+            UnknownPlatformError: no such platform, or several.
+            CheckpointError: the checkpoint is missing or damaged.
+        """
+        directory = registry.SHIPPED if checkpoints is None else Path(checkpoints)
+        name = registry.resolve_platform(platform, registry.platforms(directory))
+        model = cls(name, predictor, registry.platform_directory(name, directory), database)
+        # A bad checkpoint fails here, not at the first estimate.
+        _ = model.kernel_sum if predictor == registry.KERNEL_SUM else model.nar_former_v2
+        return model
+
+    @cached_property
+    def nar_former_v2(self) -> tuple[Checkpoint, NumpyPredictor]:
+        """The learned predictor and the checkpoint that it comes from."""
+        checkpoint = load_checkpoint(self._directory / registry.NAR_FORMER_V2)
+        return checkpoint, NumpyPredictor(checkpoint.weights, checkpoint.config)
+
+    @cached_property
+    def kernel_sum(self) -> KernelSum:
+        """The kernel-sum predictor."""
+        return KernelSum.load(self._directory / registry.KERNEL_SUM)
+
+    def estimate(
+        self,
+        network: Any,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        params: Collection[str] | None = None,
+    ) -> Estimate:
+        """How long one inference of ``network`` takes on the platform, before it is built.
+
+        Args:
+            network: an ONNX model, its bytes or path, or a Relay or Relax ``IRModule``.
+            shapes: static shapes of ONNX inputs with symbolic dimensions.
+            params: names of a module's unbound parameters.
+
+        Raises:
+            NetworkError: the network cannot be read.
+            DynamicShapeError: a dimension is symbolic.
+        """
+        graph = load(network, shapes, params)
+        if (measured := self._measured(graph)) is not None:
+            return measured
+        if self.predictor == registry.KERNEL_SUM:
+            latency = self.kernel_sum.predict(self._kernels(network, shapes, params))
+            return self._make(graph, latency, self.kernel_sum.description)
+        return self.estimate_graph(graph)
+
+    def estimate_graph(self, graph: OpGraph) -> Estimate:
+        """The estimate of NAR-Former V2 for an operator graph that was read already."""
+        checkpoint, predictor = self.nar_former_v2
+        latency = float(predictor.predict([tokenize(graph, checkpoint.token_config)])[0])
+        description = {
+            "training_data": checkpoint.training_data,
+            "metrics": checkpoint.metrics,
+            "created_by": checkpoint.created_by,
+        }
+        return self._make(graph, latency, description)
+
+    def _make(self, graph: OpGraph, latency: float, description: Mapping[str, Any]) -> Estimate:
+        low, high = description["metrics"]["interval"]
+        data = description["training_data"]
+        return Estimate(
+            latency_ms=latency,
+            low_ms=latency * low,
+            high_ms=latency * high,
+            source=self.predictor,
+            platform=self.platform,
+            checkpoint=f"{self.predictor} {description['created_by']}, {data['networks']} networks",
+            digest=graph.digest,
+            unknown_ops=graph.unknown_ops,
+        )
+
+    def _measured(self, graph: OpGraph) -> Estimate | None:
+        if self._database is None:
+            return None
+        from measure.database import Database  # noqa: PLC0415 (needs SQLAlchemy)
+
+        with Database.open(self._database) as database:
+            if self.platform not in database.platforms():
+                return None
+            latency = database.latencies(self.platform).get(graph.digest)
+        if latency is None:
+            return None
+        spread = latency.noise or 0.0
+        return Estimate(
+            latency_ms=latency.label_ms,
+            low_ms=latency.label_ms * (1 - spread),
+            high_ms=latency.label_ms * (1 + spread),
+            source=MEASURED,
+            platform=self.platform,
+            checkpoint=f"{len(latency.rounds)} timing rounds",
+            digest=graph.digest,
+            unknown_ops=graph.unknown_ops,
+        )
+
+    def _kernels(
+        self,
+        network: Any,
+        shapes: Mapping[str, Sequence[int]] | None,
+        params: Collection[str] | None,
+    ) -> Sequence[Kernel]:
+        if module_generation(network) is not None:
+            return _module_kernels(network, self.platform, params)
+        with KernelFinder(self.platform) as finder:
+            return finder.find(bind_shapes(load_model(network), shapes))
+
+
+class KernelFinder:
+    """Finds the kernels of ONNX networks on a platform, by a worker of its toolchain."""
+
+    def __init__(self, platform: str) -> None:
+        self._worker = Worker(Platform.parse(platform).toolchain)
+
+    def __enter__(self) -> KernelFinder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.close()
+
+    @cached_property
+    def _target(self) -> str:
+        return self._worker.describe().target
+
+    def find(self, model: onnx.ModelProto) -> Sequence[Kernel]:
+        """The kernels that a build of ``model`` would have."""
+        with tempfile.TemporaryDirectory(prefix="tvm-costmodel-") as scratch:
+            path = Path(scratch) / "network.onnx"
+            path.write_bytes(model.SerializeToString())
+            return self._worker.kernels(model.graph.name or "network", path, self._target)
+
+
+def _module_kernels(
+    module: Any, platform: str, params: Collection[str] | None
+) -> Sequence[Kernel]:
+    """The kernels of an ``IRModule``, found in this process by the TVM that made it."""
+    from measure.toolchains import load_toolchain  # noqa: PLC0415 (imports TVM)
+
+    name = Platform.parse(platform).toolchain
+    generation = module_generation(module)
+    if name != f"tvm-{generation}":
+        raise NetworkError(
+            f"platform {platform} compiles with {name}, but the network is a {generation} module; "
+            "kernels are the compiler's own: give the network as ONNX"
+        )
+    target = load_toolchain(name).default_target()
+    if generation == "relax":
+        from relay_frontend.relax_kernels import kernels as relax_kernels  # noqa: PLC0415
+
+        return relax_kernels(module, target)
+    from relay_frontend.relay_kernels import kernels as relay_kernels  # noqa: PLC0415
+
+    if params is not None and not isinstance(params, Mapping):
+        raise InputError("Relay folds parameters into kernels: give params as a mapping to arrays")
+    return relay_kernels(module, target, params or {})
