@@ -129,6 +129,16 @@ class Worker:
         result = self._ask("kernels", "build", network, self.limits.build_s, request)
         return tuple(Kernel.from_dict(values) for values in result)
 
+    def graph(self, network: str, model: Path) -> dict[str, Any]:
+        """The operator graph of the ONNX file ``model`` in the toolchain's IR, as plain values.
+
+        Raises:
+            BuildError: the compiler's importer rejects the network.
+            WorkerError: the worker failed; the network may be fine.
+        """
+        request = {"network": str(model)}
+        return dict(self._ask("graph", "build", network, self.limits.build_s, request))
+
     def measure(self, network: str, directory: Path, protocol: Protocol, seed: int = 0) -> Round:
         """One timing round, in a fresh process, of what was built into ``directory``.
 

@@ -65,6 +65,11 @@ def kernels(toolchain: Toolchain, request: Request) -> list[dict[str, Any]]:
     return [kernel.to_dict() for kernel in found]
 
 
+def graph(toolchain: Toolchain, request: Request) -> dict[str, Any]:
+    """The operator graph of the ONNX file ``network`` as the toolchain's importer gives it."""
+    return toolchain.graph(onnx.load(request["network"])).to_dict()
+
+
 def measure(toolchain: Toolchain, request: Request) -> dict[str, Any]:
     """One timing round of what was built into ``directory``."""
     protocol = Protocol(**request["protocol"])
@@ -104,6 +109,7 @@ _OPERATIONS: dict[str, Callable[[Toolchain, Request], Any]] = {
     "describe": describe,
     "build": build,
     "kernels": kernels,
+    "graph": graph,
     "measure": measure,
     "time_kernels": time_kernels,
 }

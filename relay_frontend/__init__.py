@@ -11,7 +11,7 @@ import os
 from collections.abc import Collection
 from typing import Any
 
-import onnx
+from onnx import ModelProto
 
 from relay_frontend.errors import NetworkError
 from relay_frontend.graph import OpGraph
@@ -36,7 +36,7 @@ def load(
         NetworkError: it is none of these, or malformed.
         DynamicShapeError: a dimension is symbolic.
     """
-    if isinstance(network, (onnx.ModelProto, bytes, str, os.PathLike)):
+    if isinstance(network, (ModelProto, bytes, str, os.PathLike)):
         return read_onnx(network, shapes)
     generation = module_generation(network)
     if generation == "relay":

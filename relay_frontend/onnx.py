@@ -101,6 +101,7 @@ class _Reader:
     """Reads one model; holds the nodes by value name."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
+        _check_values(model)
         try:
             inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         except (shape_inference.InferenceError, RuntimeError, ValueError) as error:
@@ -125,19 +126,14 @@ class _Reader:
             inputs.append(node)
         for proto in graph.node:
             self._read_node(proto)
-        return Network(inputs, [self._value(output.name, "the graph") for output in graph.output])
-
-    def _value(self, name: str, consumer: str) -> Node:
-        if name not in self.nodes:
-            raise NetworkError(f"{consumer} reads {name!r}, which nothing before it produces")
-        return self.nodes[name]
+        return Network(inputs, [self.nodes[output.name] for output in graph.output])
 
     def _read_node(self, proto: onnx.NodeProto) -> None:
-        source = proto.name or (proto.output[0] if proto.output else proto.op_type)
+        source = _source(proto)
         attrs = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
         if any(isinstance(value, onnx.GraphProto) for value in attrs.values()):
             raise NetworkError(f"{proto.op_type} {source!r} has a subgraph; control flow is not read")
-        operands = [self._value(name, f"{proto.op_type} {source!r}") for name in proto.input if name]
+        operands = [self.nodes[name] for name in proto.input if name]
         outputs = [name for name in proto.output if name]
         for position, name in enumerate(outputs):
             if position and proto.op_type not in _MULTIPLE_OUTPUTS:
@@ -155,6 +151,27 @@ class _Reader:
             f"{proto.op_type} {operator.source!r}: the type of its output {name!r} cannot be "
             "inferred; is the operator of a custom domain, or a shape computed at run time?"
         )
+
+
+def _source(proto: onnx.NodeProto) -> str:
+    return str(proto.name or (proto.output[0] if proto.output else proto.op_type))
+
+
+def _check_values(model: onnx.ModelProto) -> None:
+    """Every value that is read must be an input, a constant, or the output of an earlier node."""
+    graph = model.graph
+    known = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
+    for proto in graph.node:
+        for name in proto.input:
+            if name and name not in known:
+                raise NetworkError(
+                    f"{proto.op_type} {_source(proto)!r} reads {name!r}, which no node before it "
+                    "produces"
+                )
+        known.update(proto.output)
+    for output in graph.output:
+        if output.name not in known:
+            raise NetworkError(f"the network returns {output.name!r}, which no node produces")
 
 
 class _OnnxOperator:
@@ -241,8 +258,14 @@ def _first_operand(op: str, **attrs: Any) -> Converter:
 def _conv(operator: _OnnxOperator) -> Node:
     if len(operator.type.shape) != 4:
         return operator.unknown()
-    window = _window(operator, operator.inputs[1].type.shape[2:])
-    return operator.node("conv2d", **window, groups=int(operator.attrs.get("group", 1)))
+    data, weight = (operand.type.shape for operand in operator.inputs[:2])
+    groups = int(operator.attrs.get("group", 1))
+    if data[1] != weight[1] * groups:
+        raise NetworkError(
+            f"Conv {operator.source!r}: {data[1]} channels, but {groups} group(s) of weights for "
+            f"{weight[1]} channels each"
+        )
+    return operator.node("conv2d", **_window(operator, weight[2:]), groups=groups)
 
 
 def _conv_transpose(operator: _OnnxOperator) -> Node:

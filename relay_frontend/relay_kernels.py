@@ -349,8 +349,9 @@ def _flops(call: relay.Call) -> int:
 
 def _convolution(operator: _Operator) -> int:
     # In all layouts, packed ones too, a weight meets output / channels elements.
-    weight = operator.arguments[1]
-    return 2 * operator.output * weight.num_elements // int(operator.attrs.channels)
+    weight, channels = operator.arguments[1], operator.attrs.channels
+    channels = weight.shape[0] if channels is None else int(channels)
+    return 2 * operator.output * weight.num_elements // channels
 
 
 def _transposed_convolution(operator: _Operator) -> int:

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import onnx
 
+from relay_frontend.graph import OpGraph
 from relay_frontend.kernels import Kernel
 
 
@@ -64,3 +65,7 @@ class Toolchain(ABC):
     @abstractmethod
     def kernels(self, network: onnx.ModelProto, target: str) -> tuple[Kernel, ...]:
         """The kernels that :meth:`build` would emit, found without generating code."""
+
+    @abstractmethod
+    def graph(self, network: onnx.ModelProto) -> OpGraph:
+        """The operator graph of ``network``, read from what the compiler's importer makes of it."""

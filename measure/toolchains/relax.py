@@ -22,9 +22,10 @@ from tvm.relax.backend.cpu_generic.pipeline import dataflow_lower_passes, finali
 from measure.toolchains.base import Artifact, Toolchain
 from relay_frontend import relax_kernels
 from relay_frontend.errors import InputError
-from relay_frontend.graph import TensorType
+from relay_frontend.graph import OpGraph, TensorType
 from relay_frontend.kernels import Kernel
 from relay_frontend.onnx_to_relax import import_onnx
+from relay_frontend.relax import read_relax
 
 _LIBRARY = "network.so"
 _DESCRIPTION = "artifact.json"
@@ -108,6 +109,10 @@ class RelaxToolchain(Toolchain):
     def kernels(self, network: onnx.ModelProto, target: str) -> tuple[Kernel, ...]:
         """The kernels that :meth:`build` would emit; raises what :meth:`build` raises."""
         return relax_kernels.kernels(import_onnx(network), _parse_target(target))
+
+    def graph(self, network: onnx.ModelProto) -> OpGraph:
+        """The operator graph of ``network`` as TVM imports it."""
+        return read_relax(import_onnx(network))
 
 
 class RelaxArtifact(Artifact):

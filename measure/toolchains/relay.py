@@ -19,8 +19,10 @@ from measure.toolchains.base import Artifact, Toolchain
 from measure.weights import fill_weights
 from relay_frontend import relay_kernels
 from relay_frontend.errors import CostModelError, InputError
+from relay_frontend.graph import OpGraph
 from relay_frontend.kernels import Kernel
 from relay_frontend.onnx_to_relay import import_onnx
+from relay_frontend.relay import read_relay
 
 Array = npt.NDArray[Any]
 
@@ -110,6 +112,11 @@ class RelayToolchain(Toolchain):
     def kernels(self, network: onnx.ModelProto, target: str) -> tuple[Kernel, ...]:
         """The kernels that :meth:`build` would emit; raises what :meth:`build` raises."""
         return relay_kernels.fused_kernels(_fuse(network, target)[0])
+
+    def graph(self, network: onnx.ModelProto) -> OpGraph:
+        """The operator graph of ``network`` as TVM imports it."""
+        module, params = import_onnx(fill_weights(network, _FILL_SEED))
+        return read_relay(module, params)
 
 
 class RelayArtifact(Artifact):

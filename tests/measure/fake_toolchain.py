@@ -13,7 +13,9 @@ from onnx import TensorProto, helper
 
 from measure.toolchains.base import Artifact, Toolchain
 from relay_frontend.graph import TensorType
+from relay_frontend.graph import OpGraph
 from relay_frontend.kernels import Kernel
+from relay_frontend.onnx import read_onnx
 
 SPEC = f"{__name__}:FakeToolchain"
 RUN_S = 0.001
@@ -102,3 +104,6 @@ class FakeToolchain(Toolchain):
 
     def kernels(self, network: onnx.ModelProto, target: str) -> tuple[Kernel, ...]:
         return FakeArtifact("", Path()).kernels
+
+    def graph(self, network: onnx.ModelProto) -> OpGraph:
+        return read_onnx(network)

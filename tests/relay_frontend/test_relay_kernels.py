@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -105,10 +105,10 @@ def _run(factory: Any) -> np.ndarray:
 
 def _kernels(
     body: relay.Expr, parameters: Mapping[str, np.ndarray] | None = None
-) -> Iterator[Kernel]:
+) -> tuple[Kernel, ...]:
     module = relay.transform.InferType()(tvm.IRModule.from_expr(body))
     params = {name: tvm.nd.array(value) for name, value in (parameters or {}).items()}
-    return iter(relay_kernels.kernels(module, _TARGET, params))
+    return relay_kernels.kernels(module, _TARGET, params)
 
 
 @pytest.mark.parametrize("name", _NETWORKS)
@@ -128,9 +128,8 @@ def test_kernels_are_named_as_in_the_built_library(name: str) -> None:
 
 def test_the_sign_of_a_scale_decides_the_kernels_as_it_does_for_tvm() -> None:
     module, params = _imported("pre_activation")
-    negative = {
-        name: tvm.nd.array(-a.numpy()) if "scale" in name else a for name, a in params.items()
-    }
+    scales = {name: tvm.nd.array(-a.numpy()) for name, a in params.items() if "scale" in name}
+    negative = {**params, **scales}
     kinds = [kernel.kind for kernel in relay_kernels.kernels(module, _TARGET, negative)]
     positive = [kernel.kind for kernel in relay_kernels.fused_kernels(_fused("pre_activation"))]
     assert kinds != positive
@@ -231,7 +230,7 @@ def _conv(channels: int, groups: int, size: int = 8) -> relay.Expr:
 @pytest.mark.parametrize(("channels", "groups"), [(32, 1), (32, 4), (16, 16)])
 def test_flops_of_a_convolution_do_not_depend_on_its_layout(channels: int, groups: int) -> None:
     weight = np.ones((channels, 16 // groups, 3, 3), np.float32)
-    kernels = list(_kernels(_conv(channels, groups), {"w": weight}))
+    kernels = _kernels(_conv(channels, groups), {"w": weight})
     assert sum(k.flops for k in kernels) == 2 * (2 * channels * 8 * 8) * (16 // groups) * 9
 
 
@@ -247,7 +246,7 @@ _ROWS = relay.var("x", shape=(2, 5, 8))
         (relay.nn.softmax(_ROWS), 2 * 5 * 8 * 5),
         (relay.nn.lrn(_X, size=5), 4 * 64 * (2 * 5 + 4)),
         (relay.nn.relu(_ROWS), 2 * 5 * 8),
-        (relay.mean(_ROWS, axis=2), 2 * 5 * 8 + 2 * 5),
+        (relay.mean(_ROWS, axis=2), 2 * 5 * 8),
         (relay.transpose(_ROWS, (0, 2, 1)), 0),
         (relay.concatenate([_ROWS, _ROWS], axis=1), 0),
         (relay.expand_dims(_ROWS, 0), 0),

@@ -42,7 +42,8 @@ def dense_graph_attention(
 
 
 def dense_grouped_linear(layer: GroupedLinear, x: torch.Tensor) -> torch.Tensor:
-    return x @ torch.block_diag(*layer.weight) + layer.bias.flatten()
+    weight: torch.Tensor = torch.block_diag(*layer.weight)  # type: ignore[no-untyped-call]
+    return x @ weight + layer.bias.flatten()
 
 
 def dense_block(block: Block, h_NC: torch.Tensor, adjacency_NN: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,219 @@
+"""Relay's toolchain builds, loads and times networks."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+pytest.importorskip("tvm.relay", reason="needs a TVM with Relay")
+
+import tvm
+
+from measure.toolchains.relay import KernelNamesError, RelayArtifact, RelayToolchain
+from measure.weights import fill_weights
+from measure.zoo.mobilenet_v2 import InvertedResiduals, MobileNetV2Config, build
+from relay_frontend import relay_kernels
+from relay_frontend.errors import InputError
+from relay_frontend.kernels import Kernel
+
+pytestmark = pytest.mark.relay
+
+_TARGET = "llvm -mtriple=x86_64-linux-gnu -mcpu=x86-64-v3"
+
+
+@pytest.fixture(scope="module")
+def network() -> ModelProto:
+    stages = (
+        InvertedResiduals(expansion=4, width=16, depth=2, stride=1),
+        InvertedResiduals(expansion=4, width=32, depth=1, stride=2),
+    )
+    return build(MobileNetV2Config(stem_width=16, stages=stages, head_width=64, input_size=32))
+
+
+@pytest.fixture(scope="module")
+def directory(network: ModelProto, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("artifact") / "network"
+    RelayToolchain().build(network, _TARGET, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def artifact(directory: Path) -> RelayArtifact:
+    return RelayToolchain().load(directory)
+
+
+def _lookup() -> ModelProto:
+    """Rows of a table, by indices that a random integer would not be."""
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["table", "indices"], ["rows"], axis=0),
+            helper.make_node("Add", ["rows", "x"], ["y"]),
+        ],
+        "lookup",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [3, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3, 4])],
+        [
+            numpy_helper.from_array(np.arange(40, dtype=np.float32).reshape(10, 4), "table"),
+            numpy_helper.from_array(np.array([1, 9, 3]), "indices"),
+        ],
+    )
+    opset = helper.make_opsetid("", 17)
+    return helper.make_model(graph, opset_imports=[opset], ir_version=8)
+
+
+def _load_and_time(directory: Path, connection: Connection) -> None:
+    artifact = RelayToolchain().load(directory)
+    connection.send((artifact.time(1), artifact.outputs()))
+
+
+def test_the_default_target_is_the_cpu_of_this_machine() -> None:
+    target = tvm.target.Target(RelayToolchain().default_target())
+    assert target.kind.name == "llvm"
+    assert target.attrs["mcpu"] == tvm.target.codegen.llvm_get_system_cpu()
+    assert str(target.attrs["mtriple"]).startswith(os.uname().machine)
+
+
+def test_versions_name_what_decides_the_code() -> None:
+    versions = RelayToolchain().versions()
+    assert versions["tvm"] == tvm.__version__
+    assert set(versions) == {"tvm", "tvm_commit", "llvm", "python"}
+    assert all(versions.values())
+
+
+def test_an_artifact_holds_no_weights(directory: Path, artifact: RelayArtifact) -> None:
+    parameters = sum(kernel.read_bytes for kernel in artifact.kernels)
+    assert sum(path.stat().st_size for path in directory.iterdir()) < parameters
+    with np.load(directory / "tables.npz") as tables:
+        assert not tables.files
+
+
+def test_integer_parameters_are_kept(tmp_path: Path) -> None:
+    RelayToolchain().build(_lookup(), _TARGET, tmp_path)
+    with np.load(tmp_path / "tables.npz") as tables:
+        (name,) = tables.files
+        assert tables[name].tolist() == [1, 9, 3]
+    (rows,) = RelayToolchain().load(tmp_path).outputs()
+    assert np.isfinite(rows).all()
+
+
+def test_outputs_are_finite_and_depend_on_the_seed_alone(
+    directory: Path, artifact: RelayArtifact
+) -> None:
+    (logits,) = artifact.outputs()
+    (again,) = RelayToolchain().load(directory).outputs()
+    (other,) = RelayToolchain().load(directory, seed=1).outputs()
+    assert logits.shape == (1, 1000)
+    assert np.isfinite(logits).all()
+    np.testing.assert_array_equal(logits, again)
+    assert not np.allclose(logits, other)
+
+
+def test_drawn_weights_keep_the_scale_of_those_that_were_built(
+    network: ModelProto, artifact: RelayArtifact
+) -> None:
+    """The same network with its own weights, run by TVM from the fused module, is as loud."""
+    from tvm.contrib import graph_executor
+
+    from relay_frontend.onnx_to_relay import import_onnx
+
+    module, params = import_onnx(fill_weights(network, 0))
+    factory = relay_kernels.fuse(module, _TARGET, params).build()
+    executor = graph_executor.GraphModule(factory["default"](tvm.cpu()))
+    image = np.random.default_rng(0).standard_normal((1, 3, 32, 32), dtype=np.float32)
+    executor.set_input("input", image)
+    executor.run()
+    expected = executor.get_output(0).numpy().std()
+    assert expected / 3 < artifact.outputs()[0].std() < expected * 3
+
+
+def test_values_that_are_not_finite_are_visible(directory: Path, tmp_path: Path) -> None:
+    description = json.loads((directory / "artifact.json").read_text())
+    for weight in description["weights"].values():
+        weight.update(mean=float("inf"), low=float("-inf"), high=float("inf"))
+    for path in directory.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "artifact.json").write_text(json.dumps(description))
+    assert not np.isfinite(RelayToolchain().load(tmp_path).outputs()[0]).all()
+
+
+def test_kernels_are_found_without_building(network: ModelProto, artifact: RelayArtifact) -> None:
+    assert RelayToolchain().kernels(network, _TARGET) == artifact.kernels
+
+
+def test_kernels_are_those_of_a_network_with_weights(
+    network: ModelProto, artifact: RelayArtifact
+) -> None:
+    assert RelayToolchain().kernels(fill_weights(network, 7), _TARGET) == artifact.kernels
+
+
+def test_the_time_of_many_runs_is_that_of_all(artifact: RelayArtifact) -> None:
+    artifact.time(10)
+    single = min(artifact.time(1) for _ in range(50))
+    start = time.perf_counter()
+    many = artifact.time(50)
+    assert many <= time.perf_counter() - start
+    assert many >= 50 * single * 0.9
+
+
+def test_kernel_times_add_up_to_the_time_of_the_network(artifact: RelayArtifact) -> None:
+    times = artifact.time_kernels(number=3, repeat=20)
+    whole = min(artifact.time(3) for _ in range(20)) * 1e3 / 3
+    assert times.shape == (20, len(artifact.kernels))
+    assert (times > 0).all()
+    assert times.sum(axis=1).min() == pytest.approx(whole, rel=0.3)
+
+
+def test_time_goes_where_the_flops_are(artifact: RelayArtifact) -> None:
+    times = np.median(artifact.time_kernels(number=3, repeat=10), axis=0)
+    flops = np.array([kernel.flops for kernel in artifact.kernels])
+    heavy = flops > flops.sum() / len(flops)
+    assert times[heavy].mean() > 2 * times[~heavy].mean()
+
+
+def test_an_artifact_runs_in_a_forked_child(directory: Path, artifact: RelayArtifact) -> None:
+    expected = artifact.outputs()
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=_load_and_time, args=(directory, sender))
+    child.start()
+    assert receiver.poll(20), "the child gave no answer"
+    seconds, outputs = receiver.recv()
+    child.join(5)
+    assert child.exitcode == 0
+    assert seconds > 0
+    np.testing.assert_array_equal(outputs[0], expected[0])
+
+
+def test_a_directory_without_an_artifact_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="build first"):
+        RelayToolchain().load(tmp_path)
+
+
+def test_an_artifact_of_another_format_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "artifact.json").write_text(json.dumps({"toolchain": "tvm-relay", "format": 0}))
+    with pytest.raises(InputError, match="build the network again"):
+        RelayToolchain().load(tmp_path)
+
+
+def test_kernels_under_other_names_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def renamed(fused: relay_kernels.FusedModule) -> tuple[Kernel, ...]:
+        return tuple(
+            Kernel.from_dict({**kernel.to_dict(), "name": "elsewhere"})
+            for kernel in original(fused)
+        )
+
+    original = relay_kernels.fused_kernels
+    monkeypatch.setattr(relay_kernels, "fused_kernels", renamed)
+    with pytest.raises(KernelNamesError, match="elsewhere"):
+        RelayToolchain().build(_lookup(), _TARGET, tmp_path)
+    assert not list(tmp_path.iterdir())

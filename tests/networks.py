@@ -1,0 +1,70 @@
+"""Small ONNX networks for tests, and the real ones that the onnx package ships."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+FAMILIES = ("resnet", "vgg", "mobilenet_v2", "squeezenet", "nasbench201")
+
+
+def light(name: str) -> onnx.ModelProto:
+    return onnx.load(LIGHT / f"light_{name}.onnx")
+
+
+def model(
+    nodes: Sequence[onnx.NodeProto],
+    input_shape: Sequence[int | str] = (1, 8, 16, 16),
+    weights: dict[str, Sequence[int] | np.ndarray] | None = None,
+    outputs: Sequence[str] = ("y",),
+    opset: int = 17,
+) -> onnx.ModelProto:
+    """A model of ``nodes`` from input ``x``; weights are given by shape (normal) or by value."""
+    rng = np.random.default_rng(0)
+    initializers = [
+        numpy_helper.from_array(
+            value
+            if isinstance(value, np.ndarray)
+            else rng.standard_normal(tuple(value)).astype(np.float32),
+            name,
+        )
+        for name, value in (weights or {}).items()
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, list(input_shape))],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+        initializers,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def conv_bn_relu() -> onnx.ModelProto:
+    """Padding, convolution, batch norm, relu, residual addition, pooling, classifier."""
+    node = helper.make_node
+    return model(
+        [
+            node("Conv", ["x", "w"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+            node("BatchNormalization", ["c", "s", "b", "m", "v"], ["n"], name="bn"),
+            node("Relu", ["n"], ["r"], name="relu"),
+            node("Add", ["r", "x"], ["a"], name="add"),
+            node("GlobalAveragePool", ["a"], ["g"], name="pool"),
+            node("Flatten", ["g"], ["f"], name="flatten"),
+            node("Gemm", ["f", "fw", "fb"], ["y"], name="fc", transB=1),
+        ],
+        weights={
+            "w": (8, 8, 3, 3),
+            "s": (8,),
+            "b": (8,),
+            "m": (8,),
+            "v": np.ones(8, np.float32),
+            "fw": (10, 8),
+            "fb": (10,),
+        },
+    )
