@@ -323,7 +323,9 @@ class _Campaign:
             self._worker_errors_in_a_row = 0
             self._database.add_failure(job.digest, job.platform.name, error)
             self._summary.failed[error.stage] += 1
-            self._report("failed", job.network, job.platform, str(error))
+            # The log goes into the database; people get the reason.
+            detail = f"{error.stage} failed: {error.cause}: {error.reason}"
+            self._report("failed", job.network, job.platform, detail)
             return None
         except WorkerError as error:
             self._summary.worker_errors += 1

@@ -18,7 +18,7 @@ import tvm
 from tvm import relax
 from tvm.s_tir.analysis import estimate_tir_flops
 
-from relay_frontend.errors import DynamicShapeError, NetworkError
+from relay_frontend.errors import DynamicShapeError, InputError, NetworkError
 from relay_frontend.graph import TensorType
 from relay_frontend.kernels import Kernel
 
@@ -90,15 +90,16 @@ def fuse(mod: tvm.IRModule, target: tvm.target.Target) -> FusedModule:
     )
 
 
-def kernels(mod: tvm.IRModule, target: tvm.target.Target) -> tuple[Kernel, ...]:
+def kernels(mod: tvm.IRModule, target: str | tvm.target.Target) -> tuple[Kernel, ...]:
     """The calls of fused PrimFuncs that one inference of ``mod`` makes, in order.
 
     Calls of the virtual machine's own functions, such as a reshape of a whole tensor, are none.
 
     Raises:
         NetworkError, DynamicShapeError: as :func:`fuse`.
+        InputError: as :func:`parse_target`.
     """
-    return fused_kernels(fuse(mod, target))
+    return fused_kernels(fuse(mod, parse_target(target)))
 
 
 def fused_kernels(fused: FusedModule) -> tuple[Kernel, ...]:
@@ -120,6 +121,24 @@ def fused_kernels(fused: FusedModule) -> tuple[Kernel, ...]:
             )
         )
     return tuple(found)
+
+
+def parse_target(target: str | tvm.target.Target) -> tvm.target.Target:
+    """TVM's object for a target string.
+
+    Raises:
+        InputError: TVM does not know it, or it is no CPU.
+    """
+    try:
+        parsed = tvm.target.Target(target)
+    except Exception as error:
+        raise InputError(
+            f"TVM rejects target {target!r}: {error}; give a JSON object such as "
+            '{"kind": "llvm", "mcpu": "znver3"}'
+        ) from error
+    if parsed.kind.name != "llvm":
+        raise InputError(f"target {target!r} is no CPU: this toolchain builds for kind 'llvm'")
+    return parsed
 
 
 def kernel_kind(name: str) -> str:

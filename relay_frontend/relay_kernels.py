@@ -68,7 +68,7 @@ def fuse(
     for every constant expression of a network, two or more for each of its convolutions; here
     numpy evaluates them, and TVM only those that :func:`fold_constants` does not know. The weights
     must be there, since TVM looks at their values: ``FoldScaleAxis`` moves a scale through a relu
-    if it is positive, ``SimplifyExpr`` drops an addition of zeros.
+    only if it is positive.
 
     Args:
         mod: function ``main`` with static types.
@@ -135,19 +135,24 @@ def _prefix_names() -> list[str]:
 
 def _prefix() -> list[Pass]:
     """The passes of ``relay.build`` before fusion, each ``FoldConstant`` behind a quick one."""
-    fold: list[Pass] = [fold_constants, relay.transform.FoldConstant()]
-    scale = [relay.transform.BackwardFoldScaleAxis(), relay.transform.ForwardFoldScaleAxis()]
+    transform = relay.transform
+    fold: list[Pass] = [fold_constants, _as_in_build(transform.FoldConstant())]
     passes: list[Pass] = []
     for pass_ in _prefix_sequence():
-        if pass_.info.opt_level > OPT_LEVEL:
-            continue
         if pass_.info.name == "FoldConstant":
             passes += fold
-        elif pass_.info.name == "FoldScaleAxis":  # these three passes
-            passes += [*scale, *fold]
+        elif pass_.info.name == "FoldScaleAxis":  # these two and FoldConstant
+            scale = (transform.BackwardFoldScaleAxis(), transform.ForwardFoldScaleAxis())
+            passes += [_as_in_build(*scale), *fold]
         else:
-            passes.append(pass_)
+            passes.append(_as_in_build(pass_))
     return passes
+
+
+def _as_in_build(*passes: Any) -> Pass:
+    """A sequence: it leaves out what the opt level disables, and runs what a pass requires."""
+    sequence: Pass = tvm.transform.Sequential(passes)
+    return sequence
 
 
 def fold_constants(module: tvm.IRModule) -> tvm.IRModule:

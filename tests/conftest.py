@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 
 import pytest
 
 from measure.errors import InterpreterError
-from measure.interpreters import find_interpreter
-
-
-def _has(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
+from measure.interpreters import find_interpreter, running_generation
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    missing = {}
-    for mark in ("relax", "relay"):
-        if not _has(f"tvm.{mark}"):
-            missing[mark] = f"this interpreter has no tvm.{mark}"
+    running = running_generation()
+    missing = {
+        mark: f"the TVM of this interpreter is of the generation {running}"
+        for mark in ("relax", "relay")
+        if mark != running
+    }
     try:
         find_interpreter("relay")
     except InterpreterError as error:

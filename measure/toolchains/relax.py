@@ -69,7 +69,7 @@ class RelaxToolchain(Toolchain):
             InputError: ``target`` is none of TVM's, or no CPU.
             NetworkError, DynamicShapeError: see :func:`relay_frontend.onnx_to_relax.import_onnx`.
         """
-        parsed = _parse_target(target)
+        parsed = relax_kernels.parse_target(target)
         fused = relax_kernels.fuse(import_onnx(network), parsed)
         lowering = tvm.transform.Sequential(
             [*dataflow_lower_passes(parsed), *finalize_passes(parsed)]
@@ -108,7 +108,7 @@ class RelaxToolchain(Toolchain):
 
     def kernels(self, network: onnx.ModelProto, target: str) -> tuple[Kernel, ...]:
         """The kernels that :meth:`build` would emit; raises what :meth:`build` raises."""
-        return relax_kernels.kernels(import_onnx(network), _parse_target(target))
+        return relax_kernels.kernels(import_onnx(network), target)
 
     def graph(self, network: onnx.ModelProto) -> OpGraph:
         """The operator graph of ``network`` as TVM imports it."""
@@ -169,19 +169,6 @@ class RelaxArtifact(Artifact):
         outputs = self._vm.get_outputs("main")
         tensors = [outputs] if isinstance(outputs, tvm.runtime.Tensor) else list(outputs)
         return [tensor.numpy() for tensor in tensors]
-
-
-def _parse_target(target: str) -> tvm.target.Target:
-    try:
-        parsed = tvm.target.Target(target)
-    except Exception as error:
-        raise InputError(
-            f"TVM rejects target {target!r}: {error}; give a JSON object such as "
-            '{"kind": "llvm", "mcpu": "znver3"}'
-        ) from error
-    if parsed.kind.name != "llvm":
-        raise InputError(f"target {target!r} is no CPU: this toolchain builds for kind 'llvm'")
-    return parsed
 
 
 def _draw_data(types: Sequence[TensorType], rng: np.random.Generator) -> Iterator[npt.NDArray[Any]]:

@@ -12,8 +12,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from measure.toolchains.base import Artifact, Toolchain
-from relay_frontend.graph import TensorType
-from relay_frontend.graph import OpGraph
+from relay_frontend.graph import OpGraph, TensorType
 from relay_frontend.kernels import Kernel
 from relay_frontend.onnx import read_onnx
 

@@ -220,10 +220,14 @@ def _losing(measure: object, lost: Iterator[bool]) -> object:
 
 def test_an_interrupt_ends_builds_at_once(database: Database) -> None:
     main = threading.get_ident()
-    threading.Timer(1.5, lambda: signal.pthread_kill(main, signal.SIGINT)).start()
+    interrupt = threading.Timer(1.5, lambda: signal.pthread_kill(main, signal.SIGINT))
     networks = [fake("build-hang", 1), fake("ok", 2)]
-    with pytest.raises(KeyboardInterrupt):
-        run(networks, database, limits=Limits(build_s=600.0))
+    interrupt.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(networks, database, limits=Limits(build_s=600.0))
+    finally:
+        interrupt.cancel()
     summary, _ = run([fake("ok", 2)], database)
     assert summary.done == 1
 

@@ -91,9 +91,9 @@ def test_kernels_are_found_without_building(network: ModelProto, artifact: Relax
 
 
 def test_kernel_times_add_up_to_the_time_of_the_network(artifact: RelaxArtifact) -> None:
-    times = artifact.time_kernels(number=3, repeat=10)
-    whole = min(artifact.time(3) for _ in range(10)) * 1e3 / 3
-    assert times.shape == (10, len(artifact.kernels))
+    times = artifact.time_kernels(number=2, repeat=30)
+    whole = min(artifact.time(2) for _ in range(30)) * 1e3 / 2
+    assert times.shape == (30, len(artifact.kernels))
     assert (times > 0).all()
     assert times.min(axis=0).sum() == pytest.approx(whole, rel=0.3)
 

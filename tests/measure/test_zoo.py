@@ -16,10 +16,9 @@ from onnx import ModelProto, NodeProto
 
 from measure.zoo import (
     FAMILIES,
-    MAX_FLOPS,
     MAX_NODES,
-    MIN_FLOPS,
     MIN_NODES,
+    SIZES,
     UnknownFamilyError,
     mobilenet_v2,
     nasbench201,
@@ -90,7 +89,7 @@ def test_network_declares_the_shapes_that_onnx_infers(family: str) -> None:
 @given(seed=st.integers(min_value=0, max_value=99_999))
 def test_every_network_is_within_the_limits_of_cost_and_size(family: str, seed: int) -> None:
     model = sample(family, seed).model
-    assert MIN_FLOPS <= flops(model) <= MAX_FLOPS
+    assert SIZES["small"].min_flops <= flops(model) <= SIZES["small"].max_flops
     assert MIN_NODES <= len(operators(model)) <= MAX_NODES
     outputs = {name for node in model.graph.node for name in node.output}
     used = {name for node in model.graph.node for name in node.input} | {"logits"}

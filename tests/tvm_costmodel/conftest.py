@@ -1,0 +1,31 @@
+"""Checkpoints of a platform that is invented, trained once for all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.tvm_costmodel.measured import PLATFORM, invented_measurements
+
+torch = pytest.importorskip("torch", reason="training needs torch")
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """The directory of checkpoints, and the metrics that fitting gave."""
+    from tvm_costmodel.fitting import FitConfig, fit_platform  # noqa: PLC0415
+    from tvm_costmodel.kernel_sum import KernelSumConfig  # noqa: PLC0415
+    from tvm_costmodel.runtime import NarFormerV2Config  # noqa: PLC0415
+    from tvm_costmodel.training import TrainingConfig  # noqa: PLC0415
+
+    config = FitConfig(
+        folds=2,
+        training=TrainingConfig(epochs=3, batch_size=4),
+        model=NarFormerV2Config(width=16),
+        boosting=KernelSumConfig(num_trees=20),
+    )
+    directory = tmp_path_factory.mktemp("checkpoints")
+    with invented_measurements() as database:
+        return directory, fit_platform(database, PLATFORM.name, directory, config)
