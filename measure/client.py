@@ -85,7 +85,7 @@ class Worker:
         self._channel: socket.socket | None = None
         self._log: IO[bytes] | None = None
 
-    def __enter__(self) -> Worker:  # noqa: PYI034 - Self is newer than Python 3.10
+    def __enter__(self) -> Worker:
         return self
 
     def __exit__(

@@ -93,7 +93,7 @@ class Database:
         prepare(engine, "memory")
         return cls(engine)
 
-    def __enter__(self) -> Database:  # noqa: PYI034 - Self is newer than Python 3.10
+    def __enter__(self) -> Database:
         return self
 
     def __exit__(

@@ -1,4 +1,4 @@
-"""From networks to operator graphs, tokens and kernels; numpy and onnx alone until TVM is asked for.
+"""From networks to operator graphs, tokens and kernels; imports TVM only when asked for.
 
 >>> from relay_frontend import load, tokenize
 >>> graph = load("model.onnx")             # or a Relay or Relax IRModule

@@ -15,7 +15,7 @@ import numpy as np
 
 from relay_frontend import costs, vocabulary
 from relay_frontend.decompositions import RECOMPOSE
-from relay_frontend.graph import OpGraph, Operator, TensorType
+from relay_frontend.graph import Operator, OpGraph, TensorType
 from relay_frontend.nodes import (
     CONSTANT,
     INPUT,
@@ -79,8 +79,7 @@ def _drop_no_op(node: Node) -> Node | None:
     operand = node.inputs[0]
     axes = node.attrs.get("axes", ())
     is_no_op = (
-        node.op == "identity"
-        or (node.op == "concatenate")
+        node.op in ("identity", "concatenate")
         or (node.op == "reshape" and node.type == operand.type)
         or (node.op == "transpose" and axes == tuple(range(len(node.type.shape))))
         or (node.op == "pad" and node.type == operand.type)
@@ -113,7 +112,7 @@ def _constant_to_right(node: Node) -> Node | None:
 
 
 def _neutral_constant(node: Node) -> Node | None:
-    """x + 0, x * 1 and x / 1 are x, where the constant is known."""
+    """X + 0, x * 1 and x / 1 are x, where the constant is known."""
     neutral = {"add": 0.0, "subtract": 0.0, "multiply": 1.0, "divide": 1.0}.get(node.op)
     if neutral is None or len(node.inputs) != 2 or node.inputs[1].value is None:
         return None
@@ -135,7 +134,8 @@ def _clip_to_relu(node: Node) -> Node | None:
     if node.op != "clip":
         return None
     low, high = node.attrs["min"], node.attrs["max"]
-    assert isinstance(low, float) and isinstance(high, float)
+    assert isinstance(low, float)
+    assert isinstance(high, float)
     unbounded = float(np.finfo(np.float32).max)
     if high < unbounded:
         return None
@@ -233,12 +233,13 @@ def _join_bias(node: Node) -> Node | None:
 
 
 def _scale_shift_to_batch_norm(node: Node) -> Node | None:
-    """x * a + b per channel, which no linear operator takes in, is a batch norm."""
+    """X * a + b per channel, which no linear operator takes in, is a batch norm."""
     producer = node.inputs[0]
-    if node.op == "add" and producer.op == "multiply" and _per_channel(node):
-        if _per_channel(producer):
-            return Node("batch_norm", node.type, producer.inputs[:1], source=node.source)
-    return None
+    if node.op != "add" or producer.op != "multiply":
+        return None
+    if not (_per_channel(node) and _per_channel(producer)):
+        return None
+    return Node("batch_norm", node.type, producer.inputs[:1], source=node.source)
 
 
 def _fold_pad(node: Node) -> Node | None:
@@ -247,12 +248,15 @@ def _fold_pad(node: Node) -> Node | None:
     if node.op != "conv2d" or pad.op != "pad" or pad.attrs.get("value", 0.0) != 0.0:
         return None
     widths, padding = pad.attrs["pad_width"], node.attrs["padding"]
-    assert isinstance(widths, tuple) and isinstance(padding, tuple)
+    assert isinstance(widths, tuple)
+    assert isinstance(padding, tuple)
     if len(widths) != 8 or any(widths[:2]) or any(widths[4:6]) or min(widths) < 0:
         return None
     extra = (*widths[2:4], *widths[6:8])
     total = tuple(a + b for a, b in zip(padding, extra, strict=True))
-    return replace(node, inputs=[pad.inputs[0], *node.inputs[1:]], attrs={**node.attrs, "padding": total})
+    return replace(
+        node, inputs=[pad.inputs[0], *node.inputs[1:]], attrs={**node.attrs, "padding": total}
+    )
 
 
 def _per_channel(node: Node) -> bool:

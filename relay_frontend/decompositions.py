@@ -63,7 +63,7 @@ def _broadcast_to_same(node: Node) -> Node | None:
 
 
 def _lrn_from_parts(node: Node) -> Node | None:
-    """x / (alpha * mean of squares in a window over channels + bias) ** beta."""
+    """X / (alpha * mean of squares in a window over channels + bias) ** beta."""
     if node.op != "divide" or node.inputs[1].op != "power":
         return None
     scaled = _constant_operand(node.inputs[1], "power")

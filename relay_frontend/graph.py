@@ -168,7 +168,9 @@ class OpGraph:
             "operators": [
                 {
                     "op": o.op,
-                    "attrs": {k: list(v) if isinstance(v, tuple) else v for k, v in o.attrs.items()},
+                    "attrs": {
+                        k: list(v) if isinstance(v, tuple) else v for k, v in o.attrs.items()
+                    },
                     "inputs": list(o.inputs),
                     "shape": list(o.shape),
                     "dtype": o.dtype,

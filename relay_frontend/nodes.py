@@ -79,7 +79,9 @@ def constant(type_: TensorType, value: np.ndarray | None = None) -> Node:
     return Node(CONSTANT, type_, value=value)
 
 
-def outside_vocabulary(operator: str, type_: TensorType, inputs: Sequence[Node], source: str) -> Node:
+def outside_vocabulary(
+    operator: str, type_: TensorType, inputs: Sequence[Node], source: str
+) -> Node:
     """A node that keeps the framework's own name, since the vocabulary cannot express it."""
     clashes = operator in vocabulary.INDEX
     return Node(f"other.{operator}" if clashes else operator, type_, inputs, source=source)
@@ -99,5 +101,7 @@ def topological(outputs: Iterable[Node]) -> list[Node]:
             order.append(node)
             continue
         stack.append((node, True))
-        stack.extend((operand, False) for operand in reversed(node.inputs) if id(operand) not in done)
+        stack.extend(
+            (operand, False) for operand in reversed(node.inputs) if id(operand) not in done
+        )
     return order

@@ -132,7 +132,9 @@ class _Reader:
         source = _source(proto)
         attrs = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
         if any(isinstance(value, onnx.GraphProto) for value in attrs.values()):
-            raise NetworkError(f"{proto.op_type} {source!r} has a subgraph; control flow is not read")
+            raise NetworkError(
+                f"{proto.op_type} {source!r} has a subgraph; control flow is not read"
+            )
         operands = [self.nodes[name] for name in proto.input if name]
         outputs = [name for name in proto.output if name]
         for position, name in enumerate(outputs):

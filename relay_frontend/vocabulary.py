@@ -119,8 +119,29 @@ NUM_OPERATORS = len(OPERATORS)
 _CATEGORY_MEMBERS: dict[str, tuple[str, ...]] = {
     "elementwise": (
         *("abs", "ceil", "cos", "elu", "erf", "floor", "gelu", "hardsigmoid", "hardswish", "log"),
-        *("negative", "neg", "not", "prelu", "reciprocal", "round", "rsqrt", "selu", "sign", "silu"),
-        *("sin", "softplus", "softsign", "sqrt", "cast", "astype", "logical_not", "isnan", "square"),
+        *(
+            "negative",
+            "neg",
+            "not",
+            "prelu",
+            "reciprocal",
+            "round",
+            "rsqrt",
+            "selu",
+            "sign",
+            "silu",
+        ),
+        *(
+            "sin",
+            "softplus",
+            "softsign",
+            "sqrt",
+            "cast",
+            "astype",
+            "logical_not",
+            "isnan",
+            "square",
+        ),
     ),
     "broadcast": (
         *("power", "pow", "maximum", "max", "minimum", "min", "where", "equal", "not_equal"),

@@ -1,4 +1,4 @@
-"""Which tests can run in this interpreter; what cannot is skipped with its reason, never silently."""
+"""Which tests can run in this interpreter; what cannot is skipped with its reason."""
 
 from __future__ import annotations
 

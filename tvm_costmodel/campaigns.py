@@ -8,8 +8,14 @@ from pathlib import Path
 
 import onnx
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from measure.campaign import run_campaign
 from measure.campaign_types import CampaignConfig, Event, NamedNetwork, Summary

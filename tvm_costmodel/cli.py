@@ -14,7 +14,6 @@ import onnx
 import typer
 
 from measure.client import Worker
-
 from relay_frontend.errors import CostModelError, InputError
 from relay_frontend.onnx import bind_shapes, load_model, read_onnx
 from tvm_costmodel import registry
@@ -116,7 +115,9 @@ def measure(
     networks: Annotated[list[Path] | None, typer.Argument(help="ONNX files to measure.")] = None,
     zoo: Annotated[str, typer.Option(help="Families of the network zoo, by commas.")] = "",
     count: Annotated[int, typer.Option(min=1, help="Networks of each family.")] = 1,
-    size: Annotated[str, typer.Option(help="Size of the zoo's networks: small or large.")] = "small",
+    size: Annotated[
+        str, typer.Option(help="Size of the zoo's networks: small or large.")
+    ] = "small",
     toolchain: Annotated[
         str, typer.Option(help="Toolchains, by commas: tvm-relay, tvm-relax.")
     ] = "tvm-relay",
@@ -206,9 +207,7 @@ def compare(
 
 
 @app.command()
-def platforms(
-    checkpoints: CheckpointsOption = None, format_: FormatOption = Format.table
-) -> None:
+def platforms(checkpoints: CheckpointsOption = None, format_: FormatOption = Format.table) -> None:
     """List the platforms that have a checkpoint, and how good their predictors are."""
     from tvm_costmodel.summaries import platform_rows  # noqa: PLC0415
 

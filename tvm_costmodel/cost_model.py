@@ -1,4 +1,4 @@
-"""The cost model as its users see it: a network in, an estimate with its interval and source out."""
+"""The cost model as its users see it: a network in, an estimate with its interval out."""
 
 from __future__ import annotations
 
@@ -226,9 +226,7 @@ class KernelFinder:
             return self._worker.kernels(model.graph.name or "network", path, self._target)
 
 
-def _module_kernels(
-    module: Any, platform: str, params: Collection[str] | None
-) -> Sequence[Kernel]:
+def _module_kernels(module: Any, platform: str, params: Collection[str] | None) -> Sequence[Kernel]:
     """The kernels of an ``IRModule``, found in this process by the TVM that made it."""
     from measure.toolchains import load_toolchain  # noqa: PLC0415 (imports TVM)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import onnx
 
-from tvm_costmodel.campaigns import LocalNetwork
 from relay_frontend.errors import MissingDependencyError
+from tvm_costmodel.campaigns import LocalNetwork
 
 _ORDER = (
     "squeezenet",

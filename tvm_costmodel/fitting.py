@@ -1,8 +1,8 @@
 """From measurements to checkpoints: train every predictor of a platform and measure its quality.
 
-Quality is measured on networks that a predictor has not seen: *in domain* by k-fold cross-validation
-over all networks, and *out of family* by leaving out one family after the other. The checkpoint
-itself is trained on everything.
+Quality is measured on networks that a predictor has not seen: *in domain* by cross-validation over
+all networks, *out of family* by leaving out one family after the other. The checkpoint itself is
+trained on everything.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from measure.records import KernelTimes
 from measure.database import Database
+from measure.records import KernelTimes
 from relay_frontend.errors import InputError
 from relay_frontend.onnx import read_onnx
 from relay_frontend.tokens import GraphTokens, TokenConfig, tokenize
@@ -200,7 +200,9 @@ class _KernelSumFitter:
         }
         self._fit(known, description).save(directory)
 
-    def _fit(self, known: Sequence[Example], description: Mapping[str, Any] | None = None) -> KernelSum:
+    def _fit(
+        self, known: Sequence[Example], description: Mapping[str, Any] | None = None
+    ) -> KernelSum:
         return KernelSum.fit([_kernels(e) for e in known], self.config.boosting, description)
 
 

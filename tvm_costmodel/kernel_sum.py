@@ -102,7 +102,8 @@ class KernelSum:
     def predict_kernels(self, kernels: Sequence[Kernel]) -> FloatArray:
         """Predicted time of each kernel call in ms, ``[num_kernels]``."""
         data = _xgboost().DMatrix(kernel_features(kernels, self.words))
-        return np.exp(self._booster.predict(data).astype(np.float64))
+        log_ms: FloatArray = self._booster.predict(data).astype(np.float64)
+        return np.exp(log_ms)
 
     def predict(self, kernels: Sequence[Kernel]) -> float:
         """Predicted latency in ms of a network with these kernel calls."""

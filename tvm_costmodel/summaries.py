@@ -12,13 +12,13 @@ from tvm_costmodel.kernel_sum import read_description
 
 def platform_rows(directory: Path) -> list[dict[str, Any]]:
     """One row per platform and predictor: what it was trained on, and its errors in %."""
-    rows = []
-    for platform in registry.platforms(directory):
-        home = registry.platform_directory(platform, directory)
-        for predictor in registry.PREDICTORS:
-            if (home / predictor).is_dir():
-                rows.append(_row(platform, predictor, home / predictor))
-    return rows
+    return [
+        _row(platform, predictor, home / predictor)
+        for platform in registry.platforms(directory)
+        for home in [registry.platform_directory(platform, directory)]
+        for predictor in registry.PREDICTORS
+        if (home / predictor).is_dir()
+    ]
 
 
 def _row(platform: str, predictor: str, directory: Path) -> dict[str, Any]:

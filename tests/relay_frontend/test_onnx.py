@@ -41,7 +41,7 @@ def test_batch_norm_stays_where_the_convolution_has_another_consumer():
                 node("BatchNormalization", ["c", "s", "b", "m", "v"], ["n"]),
                 node("Add", ["n", "c"], ["y"]),
             ],
-            weights={k: (8,) for k in "sbmv"} | {"w": (8, 8, 1, 1)},
+            weights=dict.fromkeys("sbmv", (8,)) | {"w": (8, 8, 1, 1)},
         )
     )
     assert ops(graph) == ["conv2d", "batch_norm", "add"]
@@ -90,7 +90,9 @@ def test_auto_padding_becomes_explicit(lower, padding):
 
 
 def test_clip_at_zero_without_upper_bound_is_relu():
-    graph = read_onnx(model([node("Clip", ["x", "low"], ["y"])], weights={"low": np.array(0, np.float32)}))
+    graph = read_onnx(
+        model([node("Clip", ["x", "low"], ["y"])], weights={"low": np.array(0, np.float32)})
+    )
     assert ops(graph) == ["relu"]
 
 
@@ -129,7 +131,7 @@ def test_an_object_that_is_no_network_is_named():
 
 def test_inconsistent_shapes_are_reported_with_the_node():
     bad = model([node("Conv", ["x", "w"], ["y"], name="broken")], weights={"w": (4, 3, 3, 3)})
-    with pytest.raises(NetworkError, match="Conv 'broken': 8 channels, but .* for 3"):
+    with pytest.raises(NetworkError, match=r"Conv 'broken': 8 channels, but .* for 3"):
         read_onnx(bad)
 
 
@@ -201,7 +203,7 @@ def test_control_flow_is_refused_by_name():
         [node("If", ["cond"], ["y"], name="choice", then_branch=branch, else_branch=branch)],
         weights={"cond": np.array(True)},
     )
-    with pytest.raises(NetworkError, match="choice|If"):
+    with pytest.raises(NetworkError, match=r"If 'choice' has a subgraph"):
         read_onnx(loop)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay_frontend import TokenConfig, tokenize, vocabulary
-from relay_frontend.graph import OpGraph, Operator, TensorType
+from relay_frontend.graph import Operator, OpGraph, TensorType
 from relay_frontend.onnx import read_onnx
 from relay_frontend.tokens import position_encoding, undirected_edges
 from tests.networks import conv_bn_relu
@@ -71,7 +71,9 @@ def graphs(draw: st.DrawFn) -> OpGraph:
         op = draw(st.sampled_from(["relu", "add", "tanh", "concatenate"]))
         attrs = {"axis": 1} if op == "concatenate" else {}
         type_ = TensorType((1, draw(st.integers(1, 64))))
-        operators.append(Operator(op=op, attrs=attrs, inputs=tuple(inputs), type=type_, flops=index))
+        operators.append(
+            Operator(op=op, attrs=attrs, inputs=tuple(inputs), type=type_, flops=index)
+        )
     return OpGraph((TensorType((1, 4)),), tuple(operators), (num_nodes - 1,))
 
 

@@ -28,7 +28,9 @@ def test_a_network_may_be_a_path_bytes_or_a_model(fitted, tmp_path):
     network = conv_bn_relu()
     path = tmp_path / "network.onnx"
     path.write_bytes(network.SerializeToString())
-    latencies = {model.estimate(n).latency_ms for n in (network, path, str(path), path.read_bytes())}
+    latencies = {
+        model.estimate(n).latency_ms for n in (network, path, str(path), path.read_bytes())
+    }
     assert len(latencies) == 1
 
 
