@@ -19,5 +19,9 @@ class DynamicShapeError(NetworkError):
     """A dimension of the network is symbolic and was not bound by the caller."""
 
 
+class UnknownOperatorError(NetworkError):
+    """The network has operators outside of the vocabulary, and the caller accepts none."""
+
+
 class MissingDependencyError(InputError):
     """An optional package is needed and absent; the message names the install line."""

@@ -14,7 +14,7 @@ import onnx
 import typer
 
 from measure.client import Worker
-from relay_frontend.errors import CostModelError, InputError
+from relay_frontend.errors import CostModelError, InputError, UnknownOperatorError
 from relay_frontend.onnx import bind_shapes, load_model, read_onnx
 from tvm_costmodel import registry
 from tvm_costmodel.cost_model import CostModel
@@ -61,6 +61,9 @@ def estimate(
         str | None, typer.Option(help="Look the network up in this database first.")
     ] = None,
     checkpoints: CheckpointsOption = None,
+    allow_unknown: Annotated[
+        bool, typer.Option(help="Accept operators outside of the vocabulary, by their category.")
+    ] = False,
     format_: FormatOption = Format.table,
 ) -> None:
     """Estimate the latency of one inference, without building the network."""
@@ -68,9 +71,12 @@ def estimate(
         platform, predictor=predictor, checkpoints=checkpoints, database=database
     )
     result = model.estimate(network, _parse_shapes(shape))
+    if result.unknown_ops and not allow_unknown:
+        raise UnknownOperatorError(
+            f"{network}: operators outside of the vocabulary: {', '.join(result.unknown_ops)}; an "
+            "estimate knows only their shapes. To accept that: --allow-unknown"
+        )
     print_rows([asdict(result)], format_, title=str(network))
-    if result.unknown_ops and format_ is Format.table:
-        _note(f"outside of the vocabulary: {', '.join(result.unknown_ops)}")
 
 
 @app.command()
@@ -233,8 +239,13 @@ def demo(
     networks = list(light_networks())
     config = CampaignConfig(rounds=rounds, kernels=False)
     summary = run_with_progress(networks, [toolchain], database, config, len(networks))
-    rows = _compare(networks, name, database, None)
-    print_rows(rows, format_, title=f"{name}, {summary.rounds} new timing rounds")
+    here = _local_platform(toolchain, database)
+    rows = _compare(networks, name, database, None, measured_on=here)
+    print_rows(rows, format_, title=f"estimates for {name}\nmeasured on   {here}")
+    if here != name:
+        _note("this machine is another platform than the one that the estimates are for")
+    if summary.failed or summary.worker_errors:
+        raise typer.Exit(1)
 
 
 def _parse_shapes(options: list[str] | None) -> dict[str, tuple[int, ...]]:
@@ -281,7 +292,11 @@ def _known_platform(name: str, checkpoints: str | None) -> str:
 
 
 def _compare(
-    networks: Iterable[NamedNetwork], platform: str, database: str, checkpoints: str | None
+    networks: Iterable[NamedNetwork],
+    platform: str,
+    database: str,
+    checkpoints: str | None,
+    measured_on: str | None = None,
 ) -> list[dict[str, Any]]:
     from measure.database import Database  # noqa: PLC0415 (needs SQLAlchemy)
     from tvm_costmodel.comparison import compare as compare_predictors  # noqa: PLC0415
@@ -299,8 +314,18 @@ def _compare(
                 "NAR-Former V2 error %": row.nar_former_v2_error,
                 "kernel-sum error %": row.kernel_sum_error,
             }
-            for row in compare_predictors(pairs, platform, opened, checkpoints)
+            for row in compare_predictors(pairs, platform, opened, checkpoints, measured_on)
         ]
+
+
+def _local_platform(toolchain: str, database: str) -> str | None:
+    """The platform of ``toolchain`` on this machine; None where nothing was measured on it."""
+    from measure.database import Database  # noqa: PLC0415 (needs SQLAlchemy)
+    from measure.device import Device  # noqa: PLC0415
+
+    prefix = f"{Device.local().short_name}/{toolchain}/"
+    with Database.open(database) as opened:
+        return next((name for name in opened.platforms() if name.startswith(prefix)), None)
 
 
 def _graph_by_toolchain(toolchain: str, model: onnx.ModelProto) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def compare(
     platform: str,
     database: Database | None = None,
     checkpoints: str | None = None,
+    measured_on: str | None = None,
 ) -> Iterator[Row]:
     """Compare the predictors of ``platform`` on ``networks``, one row at a time.
 
@@ -62,9 +63,10 @@ def compare(
         platform: its name, or parts of it.
         database: where measured latencies are looked up; nothing is measured here.
         checkpoints: directory of checkpoints; by default the package's.
+        measured_on: platform of the measured latencies, where it is not ``platform``.
     """
     learned = CostModel.load(platform, checkpoints=checkpoints)
-    measured = _measured(database, learned.platform)
+    measured = _measured(database, measured_on or learned.platform)
     with KernelFinder(learned.platform) as finder:
         for name, model in networks:
             yield _row(name, model, learned, finder, measured)

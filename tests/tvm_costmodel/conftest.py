@@ -9,12 +9,10 @@ import pytest
 
 from tests.tvm_costmodel.measured import PLATFORM, invented_measurements
 
-torch = pytest.importorskip("torch", reason="training needs torch")
-
-
 @pytest.fixture(scope="session")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The directory of checkpoints, and the metrics that fitting gave."""
+    pytest.importorskip("torch", reason="training needs torch")
     from tvm_costmodel.fitting import FitConfig, fit_platform  # noqa: PLC0415
     from tvm_costmodel.kernel_sum import KernelSumConfig  # noqa: PLC0415
     from tvm_costmodel.runtime import NarFormerV2Config  # noqa: PLC0415

@@ -125,6 +125,15 @@ def test_a_dynamic_batch(run, write, fitted):
     assert_one_message(run("estimate", path, *options, "--shape", "x=1,z"), 2, "x=1,z")
 
 
+def test_an_unknown_operator(run, write, fitted):
+    path = write(model([helper.make_node("Erf", ["x"], ["y"])]))
+    options = ("--platform", "tvm-relax", "--checkpoints", fitted[0])
+    assert_one_message(run("estimate", path, *options), 2, "vocabulary: Erf", "--allow-unknown")
+    code, out, _ = run("estimate", path, *options, "--allow-unknown", "--format", "json")
+    assert code == 0
+    assert json.loads(out)["unknown_ops"] == ["Erf"]
+
+
 def test_an_unknown_platform(run, write):
     result = run("estimate", write(conv_bn_relu()), "--platform", "toaster")
     assert_one_message(result, 2, "unknown platform 'toaster'", "known are:")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from measure.errors import UnknownPlatformError
@@ -68,6 +70,27 @@ def test_kernel_sum_takes_modules_and_onnx(fitted):
     from_module = model.estimate(import_onnx(network))
     assert from_module.source == "kernel-sum"
     assert from_module.latency_ms == pytest.approx(model.estimate(network).latency_ms)
+
+
+@pytest.mark.relay
+def test_a_relay_module_gets_the_estimate_of_its_onnx_without_torch():
+    from relay_frontend.onnx_to_relay import import_onnx  # noqa: PLC0415
+
+    model = CostModel.load("tvm-relay")
+    module, params = import_onnx(conv_bn_relu())
+    estimate = model.estimate(module, params=params)
+    assert estimate.latency_ms == model.estimate(conv_bn_relu()).latency_ms
+    assert "torch" not in sys.modules
+
+
+@pytest.mark.relay
+def test_kernel_sum_takes_relay_modules_and_onnx():
+    from relay_frontend.onnx_to_relay import import_onnx  # noqa: PLC0415
+
+    model = CostModel.load("tvm-relay", predictor="kernel-sum")
+    module, params = import_onnx(conv_bn_relu())
+    from_module = model.estimate(module, params=params)
+    assert from_module.latency_ms == pytest.approx(model.estimate(conv_bn_relu()).latency_ms)
 
 
 def test_an_unknown_platform_lists_those_there_are(fitted):

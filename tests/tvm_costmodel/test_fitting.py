@@ -6,7 +6,6 @@ import pytest
 
 from relay_frontend.errors import InputError
 from tests.tvm_costmodel.measured import PLATFORM, invented_measurements
-from tvm_costmodel.fitting import fit_platform
 from tvm_costmodel.summaries import platform_rows
 
 
@@ -21,6 +20,9 @@ def test_both_predictors_are_assessed_in_and_out_of_their_families(fitted):
 
 
 def test_too_few_networks_are_refused(tmp_path):
+    pytest.importorskip("torch", reason="training needs torch")
+    from tvm_costmodel.fitting import fit_platform  # noqa: PLC0415
+
     with (
         invented_measurements(3) as database,
         pytest.raises(InputError, match="3 measured networks, training needs at least 10"),

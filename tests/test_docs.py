@@ -1,0 +1,67 @@
+"""What the README shows, runs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.networks import conv_bn_relu
+from tvm_costmodel import platforms
+from tvm_costmodel.cli import main
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture
+def model_in_cwd(tmp_path, monkeypatch):
+    (tmp_path / "model.onnx").write_bytes(conv_bn_relu().SerializeToString())
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("model_in_cwd")
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_snippets_run(code):
+    exec(compile(code, "README.md", "exec"), {})  # noqa: S102
+
+
+def shell_lines() -> list[str]:
+    lines = "\n".join(blocks("sh")).replace("\\\n", " ").splitlines()
+    return [line.split("#")[0].strip() for line in lines if line.startswith("tvm-costmodel")]
+
+
+# These build and measure; tests/measure and the tests of the command line do so in the small.
+SLOW = ("measure", "train", "compare", "demo")
+
+
+@pytest.mark.usefixtures("model_in_cwd")
+@pytest.mark.parametrize("line", [x for x in shell_lines() if x.split()[1] not in SLOW])
+def test_commands_run(line, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", shlex.split(line))
+    with pytest.raises(SystemExit) as exit_:
+        main()
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize("line", [x for x in shell_lines() if x.split()[1] in SLOW])
+def test_options_of_slow_commands_exist(line, monkeypatch, capsys):
+    command, *arguments = shlex.split(line)[1:]
+    monkeypatch.setattr(sys, "argv", ["tvm-costmodel", command, "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    shown = capsys.readouterr().out
+    options = [argument.split("=")[0] for argument in arguments if argument.startswith("--")]
+    assert all(option in shown for option in options)
+
+
+def test_every_shipped_platform_is_in_the_readme():
+    text = README.read_text(encoding="utf-8")
+    assert all(platform in text for platform in platforms())
