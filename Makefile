@@ -25,7 +25,7 @@ lint: setup
 	.venv/bin/lint-imports
 
 test: lint
-	.venv/bin/python -m pytest -n 2
+	.venv/bin/python -m pytest
 	@if [ -x .venv-relay/bin/python ]; then .venv-relay/bin/python -m pytest; fi
 
 clean:

@@ -56,7 +56,7 @@ def main() -> int:
     subprocess.run([python, "-m", "venv", ENVIRONMENT], check=True)
     install = [ENVIRONMENT / "bin/python", "-m", "pip", "install", "--quiet"]
     install += ["--disable-pip-version-check", "-c", ROOT / "constraints-relay.txt"]
-    packages = [f"{ROOT}[relay,measure,kernel-sum]", "pytest", "pytest-xdist", "hypothesis"]
+    packages = [f"{ROOT}[relay,measure,kernel-sum]", "pytest", "hypothesis"]
     subprocess.run([*install, "-e", *packages], check=True, cwd=ROOT)
     INSTALLED.touch()
     return 0
