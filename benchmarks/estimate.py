@@ -1,6 +1,6 @@
 """What an estimate costs: reading, tokenizing and predicting, apart, on one core.
 
-    taskset -c 0 env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 .venv/bin/python benchmarks/estimate.py
+    OPENBLAS_NUM_THREADS=1 taskset -c 0 .venv/bin/python benchmarks/estimate.py
 
 Prints medians in ms; nothing passes or fails.
 """

@@ -101,7 +101,7 @@ class _Reader:
     """Reads one model; holds the nodes by value name."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        _check_values(model)
+        _check_structure(model)
         try:
             inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
         except (shape_inference.InferenceError, RuntimeError, ValueError) as error:
@@ -131,10 +131,6 @@ class _Reader:
     def _read_node(self, proto: onnx.NodeProto) -> None:
         source = _source(proto)
         attrs = {a.name: onnx.helper.get_attribute_value(a) for a in proto.attribute}
-        if any(isinstance(value, onnx.GraphProto) for value in attrs.values()):
-            raise NetworkError(
-                f"{proto.op_type} {source!r} has a subgraph; control flow is not read"
-            )
         operands = [self.nodes[name] for name in proto.input if name]
         outputs = [name for name in proto.output if name]
         for position, name in enumerate(outputs):
@@ -159,11 +155,18 @@ def _source(proto: onnx.NodeProto) -> str:
     return str(proto.name or (proto.output[0] if proto.output else proto.op_type))
 
 
-def _check_values(model: onnx.ModelProto) -> None:
-    """Every value that is read must be an input, a constant, or the output of an earlier node."""
+def _check_structure(model: onnx.ModelProto) -> None:
+    """No control flow; every value that is read is an input, a constant, or made before.
+
+    Shape inference would say less of what is wrong, and where.
+    """
     graph = model.graph
     known = {tensor.name for tensor in graph.initializer} | {value.name for value in graph.input}
     for proto in graph.node:
+        if any(a.type in (a.GRAPH, a.GRAPHS) for a in proto.attribute):
+            raise NetworkError(
+                f"{proto.op_type} {_source(proto)!r} has a subgraph; control flow is not read"
+            )
         for name in proto.input:
             if name and name not in known:
                 raise NetworkError(

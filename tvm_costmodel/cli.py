@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 DEFAULT_DATABASE = "measurements.db"
 
+# Which extra brings an optional package.
+_EXTRAS = {
+    "pyarrow": "measure",
+    "scipy": "train",
+    "sqlalchemy": "measure",
+    "torch": "train",
+}
+
 app = typer.Typer(
     help="How long will this network take on that device? Answered before anything is built.",
     no_args_is_help=True,
@@ -355,6 +363,13 @@ def main() -> None:
     except CostModelError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRAS:
+            raise
+        install = f"pip install 'tvm-costmodel[{_EXTRAS[package]}]'"
+        print(f"error: this needs {package}: {install}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

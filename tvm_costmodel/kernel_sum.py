@@ -7,7 +7,11 @@ and shapes. What happens between kernels is not in the sum.
 
 from __future__ import annotations
 
+import ctypes
+import importlib.util
 import json
+import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -192,10 +196,21 @@ def _extents(kernel: Kernel) -> list[int]:
 
 
 def _xgboost() -> Any:
-    try:
-        import xgboost  # noqa: PLC0415 (optional)
-    except ImportError:
+    """XGBoost, bound to its own OpenMP.
+
+    A TVM that was imported before has put the system's OpenMP into the global scope. Taken from
+    there, half of the calls of XGBoost would go to another copy of the library than the one that it
+    ships, and the process would crash.
+    """
+    spec = importlib.util.find_spec("xgboost")
+    if spec is None or spec.origin is None:
         raise MissingDependencyError(
             "the kernel-sum baseline needs XGBoost: pip install 'tvm-costmodel[kernel-sum]'"
-        ) from None
+        )
+    if "xgboost" not in sys.modules:
+        library = Path(spec.origin).parent / "lib" / "libxgboost.so"
+        if library.exists():
+            ctypes.CDLL(str(library), mode=os.RTLD_DEEPBIND)
+    import xgboost  # noqa: PLC0415 (optional)
+
     return xgboost

@@ -9,6 +9,7 @@ import pytest
 
 from tests.tvm_costmodel.measured import PLATFORM, invented_measurements
 
+
 @pytest.fixture(scope="session")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The directory of checkpoints, and the metrics that fitting gave."""

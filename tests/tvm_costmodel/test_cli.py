@@ -172,7 +172,17 @@ def test_an_unknown_family_and_an_unknown_toolchain(run, write, tmp_path):
     assert_one_message(result, 2, "gcc")
 
 
+def test_a_missing_optional_package_names_the_install_line(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.delitem(sys.modules, "tvm_costmodel.fitting", raising=False)
+    monkeypatch.delitem(sys.modules, "tvm_costmodel.training", raising=False)
+    monkeypatch.delitem(sys.modules, "tvm_costmodel.nar_former_v2", raising=False)
+    result = run("train", "--platform", "x", "--output", "checkpoints")
+    assert_one_message(result, 2, "needs torch", "tvm-costmodel[train]")
+
+
 def test_training_without_measurements(run, tmp_path):
+    pytest.importorskip("torch", reason="training needs torch")
     result = run(
         "train", "--platform", "x", "--output", tmp_path / "c", "--data", tmp_path / "none.db"
     )
