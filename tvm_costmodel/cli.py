@@ -176,6 +176,7 @@ def train(
     ] = DEFAULT_DATABASE,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the networks.")] = 50,
     width: Annotated[int, typer.Option(min=8, help="Width of NAR-Former V2.")] = 512,
+    folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation.")] = 5,
     seed: Annotated[int, typer.Option(help="Of weights, folds and boosting.")] = 0,
     format_: FormatOption = Format.table,
 ) -> None:
@@ -186,6 +187,7 @@ def train(
     from tvm_costmodel.training import TrainingConfig  # noqa: PLC0415
 
     config = FitConfig(
+        folds=folds,
         seed=seed,
         training=TrainingConfig(epochs=epochs, seed=seed),
         model=NarFormerV2Config(width=width),

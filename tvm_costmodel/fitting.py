@@ -30,6 +30,7 @@ from tvm_costmodel.training import Sample, TrainingConfig, train
 FloatArray = npt.NDArray[np.float64]
 Progress = Callable[[str], None]
 
+_SMALLEST_MS = 1e-6
 _INTERVAL = (0.1, 0.9)  # of measured over predicted, so that it holds 80 %
 
 
@@ -222,7 +223,8 @@ def _assess(
     families = np.array([example.family for example in examples])
     fold = np.random.default_rng(config.seed).permutation(len(examples)) % config.folds
     in_domain = _held_out(examples, fold, fitter, f"{fitter.name}: fold", progress)
-    ratio = np.quantile(measured / in_domain, _INTERVAL)
+    # A predictor that has collapsed answers 0, which must not make the interval infinite.
+    ratio = np.quantile(measured / np.maximum(in_domain, _SMALLEST_MS), _INTERVAL)
     result: dict[str, Any] = {
         "in_domain": _as_dict(evaluate(in_domain, measured)),
         "in_domain_by_family": _by_family(families, in_domain, measured),
