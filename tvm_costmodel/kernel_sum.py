@@ -7,10 +7,7 @@ and shapes. What happens between kernels is not in the sum.
 
 from __future__ import annotations
 
-import ctypes
-import importlib.util
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from measure.records import KernelTimes
-from relay_frontend.errors import MissingDependencyError
+from relay_frontend.errors import InputError, MissingDependencyError
 from relay_frontend.graph import TensorType
 from relay_frontend.kernels import Kernel
 from tvm_costmodel.checkpoint import CheckpointError
@@ -196,21 +193,20 @@ def _extents(kernel: Kernel) -> list[int]:
 
 
 def _xgboost() -> Any:
-    """XGBoost, bound to its own OpenMP.
+    """XGBoost, unless it would crash this process.
 
-    A TVM that was imported before has put the system's OpenMP into the global scope. Taken from
-    there, half of the calls of XGBoost would go to another copy of the library than the one that it
-    ships, and the process would crash.
+    The Relay build that installs today puts the system's OpenMP into the global scope, where
+    XGBoost finds half of the calls that it means for its own copy.
     """
-    spec = importlib.util.find_spec("xgboost")
-    if spec is None or spec.origin is None:
+    if "tvm.relay" in sys.modules:
+        raise InputError(
+            "kernel-sum cannot run in a process that has imported TVM with Relay, whose OpenMP "
+            "crashes XGBoost; save the network as ONNX and estimate in another process"
+        )
+    try:
+        import xgboost  # noqa: PLC0415 (optional)
+    except ImportError:
         raise MissingDependencyError(
             "the kernel-sum baseline needs XGBoost: pip install 'tvm-costmodel[kernel-sum]'"
-        )
-    if "xgboost" not in sys.modules:
-        library = Path(spec.origin).parent / "lib" / "libxgboost.so"
-        if library.exists():
-            ctypes.CDLL(str(library), mode=os.RTLD_DEEPBIND)
-    import xgboost  # noqa: PLC0415 (optional)
-
+        ) from None
     return xgboost

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
@@ -85,21 +84,11 @@ def test_a_relay_module_gets_the_estimate_of_its_onnx_without_torch():
 
 
 @pytest.mark.relay
-def test_kernel_sum_takes_relay_modules_and_onnx():
-    # A process of its own, in which TVM comes before XGBoost, as in a Relay pipeline.
-    code = """
-import tvm
-from relay_frontend.onnx_to_relay import import_onnx
-from tests.networks import conv_bn_relu
-from tvm_costmodel import CostModel
-model = CostModel.load("tvm-relay", predictor="kernel-sum")
-module, params = import_onnx(conv_bn_relu())
-latencies = [model.estimate(module, params=params).latency_ms]
-latencies.append(model.estimate(conv_bn_relu()).latency_ms)
-assert abs(latencies[0] - latencies[1]) < 1e-6 * latencies[1], latencies
-"""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def test_kernel_sum_refuses_a_process_in_which_it_would_crash():
+    from tvm import relay  # noqa: F401, PLC0415
+
+    with pytest.raises(InputError, match="estimate in another process"):
+        CostModel.load("tvm-relay", predictor="kernel-sum")
 
 
 def test_an_unknown_platform_lists_those_there_are(fitted):
