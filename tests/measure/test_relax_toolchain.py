@@ -90,6 +90,7 @@ def test_kernels_are_found_without_building(network: ModelProto, artifact: Relax
     assert RelaxToolchain().kernels(network, _TARGET) == artifact.kernels
 
 
+@pytest.mark.skip(reason="a timing: run by hand on a quiet machine")
 def test_kernel_times_add_up_to_the_time_of_the_network(artifact: RelaxArtifact) -> None:
     times = artifact.time_kernels(number=2, repeat=30)
     whole = min(artifact.time(2) for _ in range(30)) * 1e3 / 2

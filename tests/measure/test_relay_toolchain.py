@@ -164,6 +164,7 @@ def test_the_time_of_many_runs_is_that_of_all(artifact: RelayArtifact) -> None:
     assert many >= 50 * single * 0.9
 
 
+@pytest.mark.skip(reason="a timing: run by hand on a quiet machine")
 def test_kernel_times_add_up_to_the_time_of_the_network(artifact: RelayArtifact) -> None:
     times = artifact.time_kernels(number=3, repeat=20)
     whole = min(artifact.time(3) for _ in range(20)) * 1e3 / 3
