@@ -90,13 +90,10 @@ def test_kernels_are_found_without_building(network: ModelProto, artifact: Relax
     assert RelaxToolchain().kernels(network, _TARGET) == artifact.kernels
 
 
-@pytest.mark.skip(reason="a timing: run by hand on a quiet machine")
-def test_kernel_times_add_up_to_the_time_of_the_network(artifact: RelaxArtifact) -> None:
+def test_every_kernel_call_gets_positive_times(artifact: RelaxArtifact) -> None:
     times = artifact.time_kernels(number=2, repeat=30)
-    whole = min(artifact.time(2) for _ in range(30)) * 1e3 / 2
     assert times.shape == (30, len(artifact.kernels))
     assert (times > 0).all()
-    assert times.min(axis=0).sum() == pytest.approx(whole, rel=0.3)
 
 
 def test_calls_of_one_kernel_share_its_time(artifact: RelaxArtifact) -> None:

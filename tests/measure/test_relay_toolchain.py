@@ -164,13 +164,10 @@ def test_the_time_of_many_runs_is_that_of_all(artifact: RelayArtifact) -> None:
     assert many >= 50 * single * 0.9
 
 
-@pytest.mark.skip(reason="a timing: run by hand on a quiet machine")
-def test_kernel_times_add_up_to_the_time_of_the_network(artifact: RelayArtifact) -> None:
+def test_every_kernel_call_gets_positive_times(artifact: RelayArtifact) -> None:
     times = artifact.time_kernels(number=3, repeat=20)
-    whole = min(artifact.time(3) for _ in range(20)) * 1e3 / 3
     assert times.shape == (20, len(artifact.kernels))
     assert (times > 0).all()
-    assert times.sum(axis=1).min() == pytest.approx(whole, rel=0.3)
 
 
 def test_times_belong_to_their_kernels(tmp_path: Path) -> None:
