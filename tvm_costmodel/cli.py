@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +16,7 @@ from measure.client import Worker
 from relay_frontend.errors import CostModelError, InputError, UnknownOperatorError
 from relay_frontend.onnx import bind_shapes, load_model, read_onnx
 from tvm_costmodel import registry
-from tvm_costmodel.cost_model import CostModel
+from tvm_costmodel.cost_model import CostModel, saved_model
 from tvm_costmodel.rendering import Format, print_rows
 
 if TYPE_CHECKING:
@@ -227,8 +226,7 @@ def platforms(checkpoints: CheckpointsOption = None, format_: FormatOption = For
     """List the platforms that have a checkpoint, and how good their predictors are."""
     from tvm_costmodel.summaries import platform_rows  # noqa: PLC0415
 
-    directory = registry.SHIPPED if checkpoints is None else Path(checkpoints)
-    print_rows(platform_rows(directory), format_)
+    print_rows(platform_rows(registry.checkpoint_directory(checkpoints)), format_)
 
 
 @app.command()
@@ -297,8 +295,8 @@ def _open_measurements(data: str) -> Database:
 
 
 def _known_platform(name: str, checkpoints: str | None) -> str:
-    directory = registry.SHIPPED if checkpoints is None else Path(checkpoints)
-    return registry.resolve_platform(name, registry.platforms(directory))
+    known = registry.platforms(registry.checkpoint_directory(checkpoints))
+    return registry.resolve_platform(name, known)
 
 
 def _compare(
@@ -340,11 +338,8 @@ def _local_platform(toolchain: str, database: str) -> str | None:
 
 def _graph_by_toolchain(toolchain: str, model: onnx.ModelProto) -> dict[str, Any]:
     """The operator graph as the importer of another interpreter's TVM gives it."""
-    with tempfile.TemporaryDirectory(prefix="tvm-costmodel-") as scratch:
-        path = Path(scratch) / "network.onnx"
-        path.write_bytes(model.SerializeToString())
-        with Worker(toolchain) as worker:
-            return worker.graph(model.graph.name or "network", path)
+    with saved_model(model) as path, Worker(toolchain) as worker:
+        return worker.graph(model.graph.name or "network", path)
 
 
 def _input_name(index: int) -> str:

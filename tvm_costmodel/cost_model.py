@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,7 +100,7 @@ class CostModel:
             UnknownPlatformError: no such platform, or several.
             CheckpointError: the checkpoint is missing or damaged.
         """
-        directory = registry.SHIPPED if checkpoints is None else Path(checkpoints)
+        directory = registry.checkpoint_directory(checkpoints)
         name = registry.resolve_platform(platform, registry.platforms(directory))
         model = cls(name, predictor, registry.platform_directory(name, directory), database)
         # A bad checkpoint fails here, not at the first estimate.
@@ -202,6 +203,15 @@ class CostModel:
             return finder.find(bind_shapes(load_model(network), shapes))
 
 
+@contextmanager
+def saved_model(model: onnx.ModelProto) -> Iterator[Path]:
+    """The path of a file that holds ``model`` for a worker to read, gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="tvm-costmodel-") as scratch:
+        path = Path(scratch) / "network.onnx"
+        path.write_bytes(model.SerializeToString())
+        yield path
+
+
 class KernelFinder:
     """Finds the kernels of ONNX networks on a platform, by a worker of its toolchain."""
 
@@ -220,9 +230,7 @@ class KernelFinder:
 
     def find(self, model: onnx.ModelProto) -> Sequence[Kernel]:
         """The kernels that a build of ``model`` would have."""
-        with tempfile.TemporaryDirectory(prefix="tvm-costmodel-") as scratch:
-            path = Path(scratch) / "network.onnx"
-            path.write_bytes(model.SerializeToString())
+        with saved_model(model) as path:
             return self._worker.kernels(model.graph.name or "network", path, self._target)
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,11 @@ SHIPPED = Path(__file__).parent / "checkpoints"
 NAR_FORMER_V2 = "nar-former-v2"
 KERNEL_SUM = "kernel-sum"
 PREDICTORS = (NAR_FORMER_V2, KERNEL_SUM)
+
+
+def checkpoint_directory(chosen: str | os.PathLike[str] | None) -> Path:
+    """The directory that the caller chose; by default the one that the package ships."""
+    return SHIPPED if chosen is None else Path(chosen)
 
 
 def platforms(directory: Path = SHIPPED) -> list[str]:

@@ -75,22 +75,18 @@ def test_an_operator_outside_of_the_vocabulary_is_reported(run, write):
     assert "outside of the vocabulary: Erf" in err
 
 
-@pytest.mark.relax
-def test_tokens_through_relax_have_the_digest_of_onnx(run, write):
+@pytest.mark.parametrize(
+    "ir",
+    [
+        pytest.param("relax", marks=pytest.mark.relax),
+        pytest.param("relay", marks=pytest.mark.worker),
+    ],
+)
+def test_tokens_through_an_ir_have_the_digest_of_onnx(run, write, ir):
     path = write(conv_bn_relu())
     digests = [
-        json.loads(run("tokens", path, "--ir", ir, "--format", "json")[1])["digest"]
-        for ir in ("onnx", "relax")
-    ]
-    assert digests[0] == digests[1]
-
-
-@pytest.mark.worker
-def test_tokens_through_relay_have_the_digest_of_onnx(run, write):
-    path = write(conv_bn_relu())
-    digests = [
-        json.loads(run("tokens", path, "--ir", ir, "--format", "json")[1])["digest"]
-        for ir in ("onnx", "relay")
+        json.loads(run("tokens", path, "--ir", source, "--format", "json")[1])["digest"]
+        for source in ("onnx", ir)
     ]
     assert digests[0] == digests[1]
 
