@@ -311,19 +311,23 @@ def _compare(
 
     pairs = ((network.name, network.model) for network in networks)
     with Database.open(database) as opened:
-        return [
-            {
-                "network": row.network,
-                "operators": row.operators,
-                "kernels": row.kernels,
-                "NAR-Former V2 ms": row.nar_former_v2_ms,
-                "kernel-sum ms": row.kernel_sum_ms,
-                "measured ms": row.measured_ms,
-                "NAR-Former V2 error %": row.nar_former_v2_error,
-                "kernel-sum error %": row.kernel_sum_error,
-            }
-            for row in compare_predictors(pairs, platform, opened, checkpoints, measured_on)
-        ]
+        rows = list(compare_predictors(pairs, platform, opened, checkpoints, measured_on))
+    for row in rows:
+        if row.unknown_ops:
+            _note(f"{row.network}: outside of the vocabulary: {', '.join(row.unknown_ops)}")
+    return [
+        {
+            "network": row.network,
+            "operators": row.operators,
+            "kernels": row.kernels,
+            "NAR-Former V2 ms": row.nar_former_v2_ms,
+            "kernel-sum ms": row.kernel_sum_ms,
+            "measured ms": row.measured_ms,
+            "NAR-Former V2 error %": row.nar_former_v2_error,
+            "kernel-sum error %": row.kernel_sum_error,
+        }
+        for row in rows
+    ]
 
 
 def _local_platform(toolchain: str, database: str) -> str | None:

@@ -130,6 +130,19 @@ def test_an_unknown_operator(run, write, fitted):
     assert json.loads(out)["unknown_ops"] == ["Erf"]
 
 
+@pytest.mark.relax
+def test_compare_shows_both_estimates_and_names_unknown_operators(run, write, fitted, tmp_path):
+    path = write(model([helper.make_node("Erf", ["x"], ["y"])]))
+    options = ("--platform", "tvm-relax", "--checkpoints", fitted[0], "--format", "json")
+    code, out, err = run("compare", path, *options, "--database", tmp_path / "m.db")
+    row = json.loads(out)
+    assert code == 0
+    assert row["NAR-Former V2 ms"] > 0
+    assert row["kernel-sum ms"] > 0
+    assert row["measured ms"] is None
+    assert "outside of the vocabulary: Erf" in err
+
+
 def test_an_unknown_platform(run, write):
     result = run("estimate", write(conv_bn_relu()), "--platform", "toaster")
     assert_one_message(result, 2, "unknown platform 'toaster'", "known are:")
