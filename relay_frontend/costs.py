@@ -1,7 +1,8 @@
 """What an operator costs: floating-point operations and bytes, from types alone.
 
 A multiply-add counts as two FLOPs, any other arithmetic on one element as one; moving data counts
-none. Each operator is taken alone, as if nothing were fused.
+none. Each operator is taken alone, as if nothing were fused. Which rule an operator follows stands
+in the vocabulary's table, as ``rule`` or ``rule*factor``.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import math
 from collections.abc import Callable
 
 from relay_frontend.nodes import Node
+from relay_frontend.operators import OPERATORS
 
-_SOFTMAX_FLOPS = 5  # subtract the maximum (2 passes), exponentiate, sum, divide
 _LRN_FLOPS_PER_ELEMENT = 4  # scale, add bias, power, divide; squaring and summing the window apart
+_SOFTMAX_FLOPS = 5  # subtract the maximum (2 passes), exponentiate, sum, divide
 
 
 def flops(node: Node) -> int:
     """Floating-point operations of one execution of ``node``."""
-    return _FLOPS.get(node.op, _per_output_element)(node)
+    rule, _, factor = OPERATORS[node.op].cost.partition("*")
+    return RULES[rule](node) * int(factor or 1)
 
 
 def param_bytes(node: Node) -> int:
@@ -31,7 +34,8 @@ def read_bytes(node: Node) -> int:
 
 
 def _convolution(node: Node) -> int:
-    channels = node.inputs[0].type.shape[1]
+    channel_axis = -1 if node.op.endswith("nhwc") else 1
+    channels = node.inputs[0].type.shape[channel_axis]
     window = math.prod(_ints(node, "kernel_size"))
     multiply_adds = node.type.num_elements * channels // _int(node, "groups") * window
     return 2 * multiply_adds + _bias(node)
@@ -52,8 +56,44 @@ def _product(node: Node) -> int:
     return 2 * node.type.num_elements * node.inputs[0].type.shape[-1] + _bias(node)
 
 
+def _einsum(node: Node) -> int:
+    """Two for each combination of the indices that occur (``ij,jk->ik``)."""
+    equation = node.attrs["equation"]
+    assert isinstance(equation, str)
+    terms = equation.split("->")[0].split(",")
+    extents = {
+        index: extent
+        for term, operand in zip(terms, node.inputs, strict=True)
+        for index, extent in zip(term, operand.type.shape, strict=True)
+    }
+    return 2 * math.prod(extents.values())
+
+
+def _attention(node: Node) -> int:
+    """Two products and a softmax over ``[..., queries, keys]``; the mask is added."""
+    query, key, value = (operand.type.shape for operand in node.inputs[:3])
+    scores = math.prod(query[:-1]) * key[-2]
+    mask = 1 if node.attrs["has_mask"] else 0
+    return scores * (2 * query[-1] + 2 * value[-1] + 1 + mask + _SOFTMAX_FLOPS)
+
+
+def _recurrent(node: Node) -> int:
+    """Per gate and step a product with the input and one with the state, and four more.
+
+    Operands are the sequence ``[length, batch, inputs]``, the weights
+    ``[directions, gates * hidden, inputs]``, and more that costs nothing of note.
+    """
+    length, batch, inputs = node.inputs[0].type.shape
+    hidden, directions = _int(node, "hidden_size"), _int(node, "num_directions")
+    return length * batch * directions * hidden * (2 * inputs + 2 * hidden + 4)
+
+
 def _window(node: Node) -> int:
     return node.type.num_elements * math.prod(_ints(node, "kernel_size"))
+
+
+def _lrn(node: Node) -> int:
+    return node.type.num_elements * (2 * _int(node, "size") + _LRN_FLOPS_PER_ELEMENT)
 
 
 def _per_input_element(node: Node) -> int:
@@ -80,25 +120,16 @@ def _int(node: Node, name: str) -> int:
     return value
 
 
-_FLOPS: dict[str, Callable[[Node], int]] = {
-    "conv2d": _convolution,
-    "conv2d_transpose": _transposed_convolution,
-    "dense": _product,
-    "matmul": _product,
-    "batch_norm": lambda node: 2 * node.type.num_elements,
-    "lrn": lambda node: node.type.num_elements * (2 * _int(node, "size") + _LRN_FLOPS_PER_ELEMENT),
-    "softmax": lambda node: node.type.num_elements * _SOFTMAX_FLOPS,
-    "max_pool2d": _window,
-    "avg_pool2d": _window,
-    "global_avg_pool2d": _per_input_element,
-    "global_max_pool2d": _per_input_element,
-    "mean": _per_input_element,
-    "reduction": _per_input_element,
-    "concatenate": _none,
-    "reshape": _none,
-    "transpose": _none,
-    "pad": _none,
-    "split": _none,
-    "injective": _none,
-    "opaque": _none,
+RULES: dict[str, Callable[[Node], int]] = {
+    "attention": _attention,
+    "convolution": _convolution,
+    "einsum": _einsum,
+    "elements": _per_output_element,
+    "inputs": _per_input_element,
+    "lrn": _lrn,
+    "none": _none,
+    "product": _product,
+    "recurrent": _recurrent,
+    "transposed_convolution": _transposed_convolution,
+    "window": _window,
 }

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from relay_frontend import vocabulary
 from relay_frontend.graph import AttrValue, TensorType
+from relay_frontend.operators import OPERATORS
 
 __all__ = [
     "CONSTANT",
@@ -83,7 +83,7 @@ def outside_vocabulary(
     operator: str, type_: TensorType, inputs: Sequence[Node], source: str
 ) -> Node:
     """A node that keeps the framework's own name, since the vocabulary cannot express it."""
-    clashes = operator in vocabulary.INDEX
+    clashes = operator in OPERATORS
     return Node(f"other.{operator}" if clashes else operator, type_, inputs, source=source)
 
 

@@ -16,6 +16,7 @@ from relay_frontend.canonical import canonicalize
 from relay_frontend.errors import DynamicShapeError, NetworkError
 from relay_frontend.graph import OpGraph, TensorType
 from relay_frontend.nodes import INPUT, Network, Node, constant, outside_vocabulary
+from relay_frontend.vocabulary import plain_operators
 
 Shapes = Mapping[str, Sequence[int]]
 
@@ -246,7 +247,10 @@ def _constant(tensor: onnx.TensorProto) -> Node:
 
 def _convert(operator: _OnnxOperator) -> Node:
     converter = _CONVERTERS.get(operator.name)
-    return converter(operator) if converter else operator.unknown()
+    if converter is not None:
+        return converter(operator)
+    plain = _PLAIN.get(operator.name)
+    return operator.node(plain) if plain else operator.unknown()
 
 
 Converter = Callable[[_OnnxOperator], Node]
@@ -429,6 +433,8 @@ def _make_constant(operator: _OnnxOperator) -> Node:
 
 
 _MULTIPLE_OUTPUTS = frozenset({"Split"})
+
+_PLAIN = plain_operators("onnx")
 
 _CONVERTERS: dict[str, Converter] = {
     "Add": _simple("add"),

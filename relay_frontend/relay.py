@@ -13,6 +13,7 @@ from relay_frontend.canonical import canonicalize
 from relay_frontend.errors import DynamicShapeError, NetworkError
 from relay_frontend.graph import OpGraph, TensorType
 from relay_frontend.nodes import INPUT, Network, Node, constant, outside_vocabulary
+from relay_frontend.vocabulary import plain_operators
 
 _SMALL = 64  # elements; only constants up to this size are read (bounds, pads, scales)
 
@@ -201,7 +202,10 @@ Converter = Callable[[_RelayOperator], Node]
 
 def _convert(operator: _RelayOperator) -> Node:
     converter = _CONVERTERS.get(operator.name)
-    return converter(operator) if converter else operator.unknown()
+    if converter is not None:
+        return converter(operator)
+    plain = _PLAIN.get(operator.name)
+    return operator.node(plain) if plain else operator.unknown()
 
 
 def _simple(op: str) -> Converter:
@@ -320,6 +324,8 @@ def _batch_norm(operator: _RelayOperator) -> Node:
         return operator.unknown()
     return operator.node("batch_norm")
 
+
+_PLAIN = plain_operators("relay")
 
 _CONVERTERS: dict[str, Converter] = {
     "add": _simple("add"),

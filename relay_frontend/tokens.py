@@ -24,19 +24,21 @@ class TokenConfig:
     Args:
         frequencies: frequencies per encoded value, each giving a sine and a cosine.
         shape_dims: leading output dimensions that are encoded; missing ones count as 0.
+        vocabulary: version of the vocabulary; operators that are newer count as their category.
         node_position: whether to append f_PE of the node's own position, as the paper's text has
             it (its public latency code leaves it out, and so does the default).
     """
 
     frequencies: int = 5
     shape_dims: int = 4
+    vocabulary: int = vocabulary.VERSION
     node_position: bool = False
 
     @property
     def num_features(self) -> int:
-        """Width of a node's row; 152 by default."""
+        """Width of a node's row; 152 with the paper's vocabulary of 32 operators."""
         encoded = vocabulary.NUM_ATTRIBUTE_SLOTS + self.shape_dims + int(self.node_position)
-        return vocabulary.NUM_OPERATORS + encoded * 2 * self.frequencies
+        return vocabulary.SIZES[self.vocabulary] + encoded * 2 * self.frequencies
 
     @property
     def num_static(self) -> int:
@@ -91,9 +93,12 @@ def tokenize(graph: OpGraph, config: TokenConfig | None = None) -> GraphTokens:
     """Encode ``graph`` as :class:`GraphTokens`; the default is the paper's latency setting."""
     config = config or TokenConfig()
     num_nodes = len(graph)
-    one_hot = np.zeros((num_nodes, vocabulary.NUM_OPERATORS))
-    one_hot[np.arange(num_nodes), [vocabulary.INDEX[o.op] for o in graph]] = 1.0
-    columns = [vocabulary.attribute_slots(o.op, o.attrs) + _dims(o.shape, config) for o in graph]
+    version = config.vocabulary
+    one_hot = np.zeros((num_nodes, vocabulary.SIZES[version]))
+    one_hot[np.arange(num_nodes), [vocabulary.index(o.op, version) for o in graph]] = 1.0
+    columns = [
+        vocabulary.attribute_slots(o.op, o.attrs, version) + _dims(o.shape, config) for o in graph
+    ]
     values = np.array(columns, dtype=np.float64).reshape(num_nodes, -1)
     if config.node_position:
         values = np.column_stack([values, np.arange(num_nodes)])

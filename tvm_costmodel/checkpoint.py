@@ -107,7 +107,8 @@ def load_checkpoint(directory: Path) -> Checkpoint:
         checkpoint = Checkpoint(
             weights=weights,
             config=NarFormerV2Config(**description["config"]),
-            token_config=TokenConfig(**description["token_config"]),
+            # The first checkpoints were made before the vocabulary had versions.
+            token_config=TokenConfig(**{"vocabulary": 1, **description["token_config"]}),
             **{name: description[name] for name in _PLAIN_FIELDS},
         )
         check_weights(weights, checkpoint.config)

@@ -17,9 +17,9 @@ from tests.networks import conv_bn_relu
 
 
 def test_the_default_widths_are_those_of_the_paper():
-    config = TokenConfig()
-    assert (vocabulary.NUM_OPERATORS, config.num_features, config.num_static) == (32, 152, 40)
-    tokens = tokenize(read_onnx(conv_bn_relu()))
+    config = TokenConfig(vocabulary=1)
+    assert (vocabulary.SIZES[1], config.num_features, config.num_static) == (32, 152, 40)
+    tokens = tokenize(read_onnx(conv_bn_relu()), config)
     assert tokens.node_features.shape == (6, 152)
     assert tokens.node_features.dtype == np.float32
     assert tokens.static_features.shape == (40,)
@@ -35,12 +35,12 @@ def test_position_encoding_follows_the_formula():
 
 def test_the_type_is_one_hot_and_attributes_sit_in_their_slots():
     graph = read_onnx(conv_bn_relu())
-    row = tokenize(graph).node_features[0]
-    one_hot = row[: vocabulary.NUM_OPERATORS]
+    row = tokenize(graph, TokenConfig(vocabulary=1)).node_features[0]
+    one_hot = row[: vocabulary.SIZES[1]]
     assert one_hot.sum() == 1
-    assert one_hot[vocabulary.INDEX["conv2d"]] == 1
+    assert one_hot[vocabulary.index("conv2d")] == 1
     kernel = position_encoding(np.array([3.0]), 5)[0]
-    assert row[vocabulary.NUM_OPERATORS :][:10] == pytest.approx(kernel, abs=1e-6)
+    assert row[vocabulary.SIZES[1] :][:10] == pytest.approx(kernel, abs=1e-6)
 
 
 def test_edges_are_undirected_without_self_loops_sorted_by_destination():
@@ -55,7 +55,7 @@ def test_a_network_of_one_operator_has_no_edges():
 
 def test_the_node_position_is_appended_where_configured():
     graph = read_onnx(conv_bn_relu())
-    config = TokenConfig(node_position=True)
+    config = TokenConfig(vocabulary=1, node_position=True)
     tokens = tokenize(graph, config)
     assert tokens.node_features.shape[1] == config.num_features == 162
     expected = position_encoding(np.arange(len(graph)), 5)
