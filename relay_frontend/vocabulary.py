@@ -8,10 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from relay_frontend.graph import AttrValue
+from relay_frontend.graph import AttrValue, OpGraph
 from relay_frontend.operators import CATEGORIES, OPERATORS, OperatorSpec
 
-__all__ = ["CATEGORIES", "OPERATORS", "OperatorSpec", "attribute_slots", "category", "index"]
+__all__ = [
+    "CATEGORIES",
+    "OPERATORS",
+    "OperatorSpec",
+    "attribute_slots",
+    "category",
+    "index",
+    "plain_operators",
+    "unknown_operators",
+]
 
 VERSION = 2
 SIZES: dict[int, int] = {1: 32, 2: len(OPERATORS)}
@@ -56,6 +65,12 @@ def index(op: str, version: int = VERSION) -> int:
     """
     position = _INDEX[op]
     return position if position < SIZES[version] else _INDEX[OPERATORS[op].category]
+
+
+def unknown_operators(graph: OpGraph, version: int = VERSION) -> tuple[str, ...]:
+    """Operators of ``graph`` that a version of the vocabulary lacks, sorted."""
+    newer = {o.op for o in graph if _INDEX[o.op] >= SIZES[version]}
+    return tuple(sorted({*graph.unknown_ops, *newer}))
 
 
 def plain_operators(source: str) -> dict[str, str]:

@@ -81,14 +81,15 @@ def _row(
 ) -> Row:
     graph: OpGraph = read_onnx(model)
     kernels = finder.find(model)
+    estimate = learned.estimate_graph(graph)
     return Row(
         network=name,
         operators=len(graph),
         kernels=len(kernels),
-        nar_former_v2_ms=learned.estimate_graph(graph).latency_ms,
+        nar_former_v2_ms=estimate.latency_ms,
         kernel_sum_ms=learned.kernel_sum.predict(kernels),
         measured_ms=measured.get(graph.digest),
-        unknown_ops=graph.unknown_ops,
+        unknown_ops=estimate.unknown_ops,
     )
 
 

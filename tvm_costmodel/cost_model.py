@@ -20,6 +20,7 @@ from relay_frontend.errors import InputError, NetworkError
 from relay_frontend.graph import OpGraph
 from relay_frontend.kernels import Kernel
 from relay_frontend.onnx import bind_shapes, load_model
+from relay_frontend.vocabulary import unknown_operators
 from tvm_costmodel import registry
 from tvm_costmodel.checkpoint import Checkpoint, load_checkpoint
 from tvm_costmodel.kernel_sum import KernelSum
@@ -140,21 +141,29 @@ class CostModel:
             return measured
         if self.predictor == registry.KERNEL_SUM:
             latency = self.kernel_sum.predict(self._kernels(network, shapes, params))
-            return self._make(graph, latency, self.kernel_sum.description)
+            return self._make(graph, latency, self.kernel_sum.description, graph.unknown_ops)
         return self.estimate_graph(graph)
 
     def estimate_graph(self, graph: OpGraph) -> Estimate:
         """The estimate of NAR-Former V2 for an operator graph that was read already."""
         checkpoint, predictor = self.nar_former_v2
-        latency = float(predictor.predict([tokenize(graph, checkpoint.token_config)])[0])
+        config = checkpoint.token_config
+        latency = float(predictor.predict([tokenize(graph, config)])[0])
         description = {
             "training_data": checkpoint.training_data,
             "metrics": checkpoint.metrics,
             "created_by": checkpoint.created_by,
         }
-        return self._make(graph, latency, description)
+        unknown = unknown_operators(graph, config.vocabulary)
+        return self._make(graph, latency, description, unknown)
 
-    def _make(self, graph: OpGraph, latency: float, description: Mapping[str, Any]) -> Estimate:
+    def _make(
+        self,
+        graph: OpGraph,
+        latency: float,
+        description: Mapping[str, Any],
+        unknown_ops: tuple[str, ...],
+    ) -> Estimate:
         low, high = description["metrics"]["interval"]
         data = description["training_data"]
         return Estimate(
@@ -165,7 +174,7 @@ class CostModel:
             platform=self.platform,
             checkpoint=f"{self.predictor} {description['created_by']}, {data['networks']} networks",
             digest=graph.digest,
-            unknown_ops=graph.unknown_ops,
+            unknown_ops=unknown_ops,
         )
 
     def _measured(self, graph: OpGraph) -> Estimate | None:

@@ -68,11 +68,11 @@ def test_tokens_print_as_table_json_and_csv(run, write):
 
 
 def test_an_operator_outside_of_the_vocabulary_is_reported(run, write):
-    path = write(model([helper.make_node("Erf", ["x"], ["y"])]))
+    path = write(model([helper.make_node("Hardmax", ["x"], ["y"])]))
     code, out, err = run("tokens", path)
     assert code == 0
     assert "elementwise" in out
-    assert "outside of the vocabulary: Erf" in err
+    assert "outside of the vocabulary: Hardmax" in err
 
 
 @pytest.mark.parametrize(
@@ -122,17 +122,17 @@ def test_a_dynamic_batch(run, write, fitted):
 
 
 def test_an_unknown_operator(run, write, fitted):
-    path = write(model([helper.make_node("Erf", ["x"], ["y"])]))
+    path = write(model([helper.make_node("Hardmax", ["x"], ["y"])]))
     options = ("--platform", "tvm-relax", "--checkpoints", fitted[0])
-    assert_one_message(run("estimate", path, *options), 2, "vocabulary: Erf", "--allow-unknown")
+    assert_one_message(run("estimate", path, *options), 2, "vocabulary: Hardmax", "--allow-unknown")
     code, out, _ = run("estimate", path, *options, "--allow-unknown", "--format", "json")
     assert code == 0
-    assert json.loads(out)["unknown_ops"] == ["Erf"]
+    assert json.loads(out)["unknown_ops"] == ["Hardmax"]
 
 
 @pytest.mark.relax
 def test_compare_shows_both_estimates_and_names_unknown_operators(run, write, fitted, tmp_path):
-    path = write(model([helper.make_node("Erf", ["x"], ["y"])]))
+    path = write(model([helper.make_node("Hardmax", ["x"], ["y"])]))
     options = ("--platform", "tvm-relax", "--checkpoints", fitted[0], "--format", "json")
     code, out, err = run("compare", path, *options, "--database", tmp_path / "m.db")
     row = json.loads(out)
@@ -140,7 +140,7 @@ def test_compare_shows_both_estimates_and_names_unknown_operators(run, write, fi
     assert row["NAR-Former V2 ms"] > 0
     assert row["kernel-sum ms"] > 0
     assert row["measured ms"] is None
-    assert "outside of the vocabulary: Erf" in err
+    assert "outside of the vocabulary: Hardmax" in err
 
 
 def test_an_unknown_platform(run, write):
