@@ -57,15 +57,21 @@ def _product(node: Node) -> int:
 
 
 def _einsum(node: Node) -> int:
-    """Two for each combination of the indices that occur (``ij,jk->ik``)."""
+    """Two for each combination of the indices that occur (``ij,jk->ik``).
+
+    Dimensions under an ellipsis are told apart by their distance from its end, as in broadcasting.
+    """
     equation = node.attrs["equation"]
     assert isinstance(equation, str)
-    terms = equation.split("->")[0].split(",")
-    extents = {
-        index: extent
-        for term, operand in zip(terms, node.inputs, strict=True)
-        for index, extent in zip(term, operand.type.shape, strict=True)
-    }
+    terms = equation.replace(" ", "").split("->")[0].split(",")
+    extents: dict[str, int] = {}
+    for term, operand in zip(terms, node.inputs, strict=False):
+        shape = operand.type.shape
+        before, _, after = term.partition("...")
+        hidden = len(shape) - len(before) - len(after)
+        names = [*before, *(f"...{i}" for i in range(hidden, 0, -1)), *after]
+        for name, extent in zip(names, shape, strict=False):
+            extents[name] = max(extent, extents.get(name, 1))
     return 2 * math.prod(extents.values())
 
 

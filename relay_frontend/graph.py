@@ -85,9 +85,9 @@ class Operator:
         return self.type.dtype
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OpGraph:
-    """A network in canonical form.
+    """A network in canonical form; equal to another one with the same content.
 
     Args:
         inputs: types of the network's inputs, in order.
@@ -101,6 +101,17 @@ class OpGraph:
     operators: tuple[Operator, ...]
     outputs: tuple[int, ...]
     unknown_ops: tuple[str, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, OpGraph):
+            return NotImplemented
+        return self._content() == other._content()
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def _content(self) -> tuple[object, ...]:
+        return self.inputs, self.operators, self.outputs, self.unknown_ops
 
     def __len__(self) -> int:
         return len(self.operators)

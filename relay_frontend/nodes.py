@@ -1,7 +1,7 @@
 """The mutable form between a front end and an :class:`OpGraph`: nodes that point at their operands.
 
 A reader turns each operator of its framework into a :class:`Node` with a canonical name and
-attributes, constants included; :mod:`relay_frontend.canonical` does the rest.
+attributes, constants included; :mod:`relay_frontend.canonical.canonicalize` does the rest.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Node:
         attrs: canonical attributes.
         source: name of the operator in the network, for messages.
         value: content of a constant where a rewrite may need it (bounds, pads, axes).
+        origins: what it was made of, where :mod:`relay_frontend.canonical.provenance` traces it.
     """
 
     op: str
@@ -50,6 +51,7 @@ class Node:
     attrs: dict[str, AttrValue] = field(default_factory=dict)
     source: str = ""
     value: np.ndarray | None = None
+    origins: frozenset[int] = frozenset()
 
     @property
     def is_constant(self) -> bool:

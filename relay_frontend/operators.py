@@ -630,7 +630,6 @@ _MOVES = {
         ("upper", "k"),
     ),
     "one_hot": _injective("positions as unit vectors", "OneHot", "one_hot", "one_hot", ("axis",)),
-    "stack": _injective("concatenation along a new axis", "", "stack", "stack", ("axis",)),
 }
 
 OPERATORS: dict[str, OperatorSpec] = {

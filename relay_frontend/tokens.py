@@ -6,6 +6,7 @@ f_PE of each attribute and of the output shape, and the static features of the w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from relay_frontend import vocabulary
 from relay_frontend.graph import OpGraph
+from relay_frontend.native import NativeOpGraph
 
 _GIGA = 1e9
 
@@ -77,9 +79,15 @@ def position_encoding(values: np.ndarray, frequencies: int) -> np.ndarray:
     Returns:
         ``[..., 2 d]`` float64, all sines before all cosines.
     """
-    scale = 10000.0 ** (np.arange(frequencies) / frequencies)
-    angle = np.asarray(values, dtype=np.float64)[..., None] / scale
-    return np.concatenate([np.sin(angle), np.cos(angle)], axis=-1)
+    # By the C library and not by numpy's own sine, so that the native encoder gives the same bits.
+    # Few values are distinct; no negative zero, which would count as equal to zero.
+    distinct, positions = np.unique(np.asarray(values, dtype=np.float64) + 0.0, return_inverse=True)
+    scales = [10000.0 ** (j / frequencies) for j in range(frequencies)]
+    table = np.empty((len(distinct), 2 * frequencies))
+    for row, value in zip(table, distinct.tolist(), strict=True):
+        angles = [value / scale for scale in scales]
+        row[:] = [*map(math.sin, angles), *map(math.cos, angles)]
+    return table[positions.reshape(np.shape(values))]
 
 
 def undirected_edges(edges: Sequence[tuple[int, int]]) -> np.ndarray:
@@ -92,17 +100,24 @@ def undirected_edges(edges: Sequence[tuple[int, int]]) -> np.ndarray:
 def tokenize(graph: OpGraph, config: TokenConfig | None = None) -> GraphTokens:
     """Encode ``graph`` as :class:`GraphTokens`; the default is the paper's latency setting."""
     config = config or TokenConfig()
-    num_nodes = len(graph)
     version = config.vocabulary
+    if isinstance(graph, NativeOpGraph):
+        size = vocabulary.SIZES[version]
+        return GraphTokens(
+            *graph.native.tokens(config.frequencies, config.shape_dims, size, config.node_position)
+        )
+    num_nodes = len(graph)
     one_hot = np.zeros((num_nodes, vocabulary.SIZES[version]))
     one_hot[np.arange(num_nodes), [vocabulary.index(o.op, version) for o in graph]] = 1.0
     columns = [
         vocabulary.attribute_slots(o.op, o.attrs, version) + _dims(o.shape, config) for o in graph
     ]
-    values = np.array(columns, dtype=np.float64).reshape(num_nodes, -1)
+    num_columns = vocabulary.NUM_ATTRIBUTE_SLOTS + config.shape_dims
+    values = np.array(columns, dtype=np.float64).reshape(num_nodes, num_columns)
     if config.node_position:
         values = np.column_stack([values, np.arange(num_nodes)])
-    encoded = position_encoding(values, config.frequencies).reshape(num_nodes, -1)
+    encoded = position_encoding(values, config.frequencies)
+    encoded = encoded.reshape(num_nodes, encoded.shape[1] * encoded.shape[2])
     return GraphTokens(
         node_features=np.concatenate([one_hot, encoded], axis=1).astype(np.float32),
         edge_index=undirected_edges(graph.edges),

@@ -6,6 +6,7 @@ TVM's ``TOpPattern`` (``include/tvm/relay/op_attr_types.h``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from relay_frontend.graph import AttrValue, OpGraph
@@ -37,25 +38,25 @@ _CATEGORY_MEMBERS: dict[str, str] = {
     "broadcast": "atan2 left_shift right_shift log_add_exp trunc_divide trunc_mod ewise_fma",
     "injective": "center_crop_pad col2im compress layout_transform reverse_sequence reversesequence"
     " strided_set slice_scatter index_tensor adv_index index_put meshgrid affine_grid affinegrid"
-    " batch_to_space_nd space_to_batch_nd slice_like reinterpret upsampling3d take gather pad"
+    " batch_to_space_nd space_to_batch_nd slice_like reinterpret stack upsampling3d take gather pad"
     " transpose reshape split",
     "reduction": "all any reducesumsquare reducelogsum std median cumprod",
 }
-_CATEGORY_OF = {
-    member: name for name, members in _CATEGORY_MEMBERS.items() for member in members.split()
+CATEGORY_OF: dict[str, str] = {
+    **{
+        name.rsplit(".", 1)[-1].lower(): spec.category
+        for spec in OPERATORS.values()
+        for names in (spec.onnx, spec.relay, spec.relax)
+        for name in names
+    },
+    **{member: name for name, members in _CATEGORY_MEMBERS.items() for member in members.split()},
 }
-_SOURCE_CATEGORIES = {
-    name.rsplit(".", 1)[-1].lower(): spec.category
-    for spec in OPERATORS.values()
-    for names in (spec.onnx, spec.relay, spec.relax)
-    for name in names
-}
+"""Category by the short name of a source operator."""
 
 
 def category(operator: str) -> str:
     """The category that stands for a front end's ``operator`` that the vocabulary lacks."""
-    name = operator.rsplit(".", 1)[-1].lower()
-    return _CATEGORY_OF.get(name) or _SOURCE_CATEGORIES.get(name, "opaque")
+    return CATEGORY_OF.get(operator.rsplit(".", 1)[-1].lower(), "opaque")
 
 
 def index(op: str, version: int = VERSION) -> int:
@@ -96,4 +97,6 @@ def _slot_value(attrs: Mapping[str, AttrValue], slot: str) -> float:
     if isinstance(value, tuple):
         at = int(position or 0)
         value = value[at] if at < len(value) else 0
-    return 0.0 if isinstance(value, str) else float(value)
+    if isinstance(value, str) or not math.isfinite(value):
+        return 0.0  # texts have no slots; the open side of a clip is as good as absent
+    return float(value)
