@@ -15,7 +15,7 @@ from tvm import relax
 
 from measure.weights import fill_weights, strip_weights
 from relay_frontend.errors import DynamicShapeError, NetworkError
-from relay_frontend.onnx_to_relax import import_onnx
+from relay_frontend.relax.importer import import_onnx
 
 if TYPE_CHECKING:
     import tvm

@@ -20,8 +20,8 @@ _FLOAT_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, Te
 _FREE_INITIALIZER_IR = 4
 """From this IR version on an initializer need not be a graph input too."""
 
-_SHAPE_OPERANDS = {"Resize": (1, 2), "Upsample": (1,)}
-"""Float operands that decide a shape: the importer needs their values."""
+_SHAPE_OPERANDS = {"OneHot": (2,), "Resize": (1, 2), "Upsample": (1,)}
+"""Float operands that are no parameters: the importer needs their values."""
 
 
 def import_onnx(
