@@ -17,6 +17,7 @@ from tvm.relay.frontend import common as _common
 from tvm.relay.frontend import onnx as _importer
 
 from relay_frontend.errors import DynamicShapeError, NetworkError
+from relay_frontend.relay.importer_operators import complete
 
 Params = dict[str, Any]
 """Weights by name, as ``tvm.nd.NDArray``."""
@@ -50,7 +51,9 @@ def import_onnx(
     try:
         with _IMPORT_LOCK, _local_inference():
             module, params = relay.frontend.from_onnx(model, shape=bound, freeze_params=False)
-        return _without_dynamic_operators(module, params)
+        module, params = _without_dynamic_operators(module, params)
+        used = {var.name_hint for var in module["main"].params}
+        return module, {name: array for name, array in params.items() if name in used}
     except tvm.error.OpNotImplemented as error:
         raise NetworkError(
             f"network {model.graph.name!r}: TVM's Relay importer lacks an operator ({error}); "
@@ -130,7 +133,8 @@ def _local_inference() -> Iterator[None]:
     """Replace what makes TVM's importer slow or fail, then put it back."""
     infer_type = _typed(_common.infer_type)
     infer_value = _valued(_common.infer_value)
-    convert_map = functools.cache(_importer._get_convert_map)
+    tables = _importer._get_convert_map
+    convert_map = functools.cache(lambda opset: complete(tables(opset), opset))
     with ExitStack() as stack:
         for module in (_common, _importer):
             stack.enter_context(_replaced(module, "infer_type", infer_type))
