@@ -24,7 +24,7 @@ from measure.errors import BuildError, MeasurementError, RunError, TimeLimitErro
 from measure.protocol import Protocol
 from measure.records import KernelTimes, Round
 from measure.toolchains import toolchain_interpreter
-from relay_frontend.kernels import Kernel
+from relay_frontend.kernel import Kernel
 
 _LOG_BYTES = 4096
 # The worker keeps the limits itself; the harness waits this much longer before it gives it up.

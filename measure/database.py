@@ -45,8 +45,7 @@ from measure.schema import (
     ProtocolRow,
 )
 from measure.weights import strip_weights
-from relay_frontend.graph import TensorType
-from relay_frontend.kernels import Kernel
+from relay_frontend.kernel import Kernel
 
 _STANDARD_PROTOCOL = Protocol().name
 # A new patch of Python changes no compiled code.
@@ -440,11 +439,8 @@ def _network(row: NetworkRow) -> Network:
 
 
 def _kernel(row: KernelRow) -> Kernel:
-    types = {
-        key: tuple(TensorType(tuple(t["shape"]), t["dtype"]) for t in values)
-        for key, values in (("arguments", row.arguments), ("results", row.results))
-    }
-    return Kernel(name=row.name, kind=row.kind, flops=row.flops, **types)
+    names = ("name", "kind", "flops", "arguments", "results")
+    return Kernel.from_dict({name: getattr(row, name) for name in names})
 
 
 def _latency(rows: Sequence[MeasurementRow], protocol: str) -> Latency:

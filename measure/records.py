@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 
 from measure.protocol import Samples
-from relay_frontend.kernels import Kernel
+from relay_frontend.kernel import Kernel
 
 
 @dataclass(frozen=True, kw_only=True)

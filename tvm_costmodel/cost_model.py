@@ -18,7 +18,7 @@ from measure.device import Platform
 from relay_frontend import load, module_generation, tokenize
 from relay_frontend.errors import InputError, NetworkError
 from relay_frontend.graph import OpGraph
-from relay_frontend.kernels import Kernel
+from relay_frontend.kernel import Kernel
 from relay_frontend.onnx import bind_shapes, load_model
 from relay_frontend.vocabulary import unknown_operators
 from tvm_costmodel import registry
@@ -256,10 +256,10 @@ def _module_kernels(module: Any, platform: str, params: Collection[str] | None) 
         )
     target = load_toolchain(name).default_target()
     if generation == "relax":
-        from relay_frontend.relax_kernels import kernels as relax_kernels  # noqa: PLC0415
+        from relay_frontend.relax.kernels import kernels as relax_kernels  # noqa: PLC0415
 
         return relax_kernels(module, target)
-    from relay_frontend.relay_kernels import kernels as relay_kernels  # noqa: PLC0415
+    from relay_frontend.relay.kernels import kernels as relay_kernels  # noqa: PLC0415
 
     if params is not None and not isinstance(params, Mapping):
         raise InputError("Relay folds parameters into kernels: give params as a mapping to arrays")

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from measure.records import KernelTimes
 from relay_frontend.errors import InputError, MissingDependencyError
 from relay_frontend.graph import TensorType
-from relay_frontend.kernels import Kernel
+from relay_frontend.kernel import Kernel
 from tvm_costmodel.checkpoint import CheckpointError
 
 if TYPE_CHECKING:

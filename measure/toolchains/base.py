@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 
 from relay_frontend.graph import OpGraph
-from relay_frontend.kernels import Kernel
+from relay_frontend.kernel import Kernel
 
 
 class Artifact(ABC):

@@ -20,12 +20,12 @@ from tvm import relax
 from tvm.relax.backend.cpu_generic.pipeline import dataflow_lower_passes, finalize_passes
 
 from measure.toolchains.base import Artifact, Toolchain
-from relay_frontend import relax_kernels
 from relay_frontend.errors import InputError
 from relay_frontend.graph import OpGraph, TensorType
-from relay_frontend.kernels import Kernel
-from relay_frontend.onnx_to_relax import import_onnx
+from relay_frontend.kernel import Kernel
+from relay_frontend.relax import kernels as relax_kernels
 from relay_frontend.relax import read_relax
+from relay_frontend.relax.importer import import_onnx
 
 _LIBRARY = "network.so"
 _DESCRIPTION = "artifact.json"
@@ -37,7 +37,7 @@ class RelaxToolchain(Toolchain):
 
     Weights are parameters of the built function, so an artifact holds code and types alone, and
     what Relax would fold from constant weights at build time costs nothing at run time either
-    (:mod:`relay_frontend.relax_kernels`). The default pipeline emits no parallel loops: networks
+    (:mod:`relay_frontend.relax.kernels`). The default pipeline emits no parallel loops: networks
     run on one thread, whatever ``TVM_NUM_THREADS`` says, and TVM's thread pool never starts, so
     that a process may fork after it has imported this module.
     """
@@ -67,7 +67,7 @@ class RelaxToolchain(Toolchain):
 
         Raises:
             InputError: ``target`` is none of TVM's, or no CPU.
-            NetworkError, DynamicShapeError: see :func:`relay_frontend.onnx_to_relax.import_onnx`.
+            NetworkError, DynamicShapeError: see :func:`relay_frontend.relax.importer.import_onnx`.
         """
         parsed = relax_kernels.parse_target(target)
         fused = relax_kernels.fuse(import_onnx(network), parsed)

@@ -17,12 +17,12 @@ from tvm.contrib import graph_executor
 
 from measure.toolchains.base import Artifact, Toolchain
 from measure.weights import fill_weights
-from relay_frontend import relay_kernels
 from relay_frontend.errors import CostModelError, InputError
 from relay_frontend.graph import OpGraph
-from relay_frontend.kernels import Kernel
-from relay_frontend.onnx_to_relay import import_onnx
+from relay_frontend.kernel import Kernel
+from relay_frontend.relay import kernels as relay_kernels
 from relay_frontend.relay import read_relay
+from relay_frontend.relay.importer import import_onnx
 
 Array = npt.NDArray[Any]
 
@@ -66,7 +66,7 @@ class RelayToolchain(Toolchain):
 
         Raises:
             InputError: TVM does not know ``target``.
-            NetworkError, DynamicShapeError: see :func:`relay_frontend.onnx_to_relay.import_onnx`.
+            NetworkError, DynamicShapeError: see :func:`relay_frontend.relay.importer.import_onnx`.
             KernelNamesError: this TVM names its kernels in a way that is not known here.
         """
         fused, inputs = _fuse(network, target)
@@ -212,7 +212,7 @@ def _check_names(kernels: Sequence[Kernel], nodes: Sequence[tuple[int, str]]) ->
     if expected != found:
         raise KernelNamesError(
             f"TVM {tvm.__version__} built the kernels {found} where {expected} were expected: "
-            "relay_frontend.relay_kernels must learn how this TVM names them"
+            "relay_frontend.relay.kernels must learn how this TVM names them"
         )
 
 

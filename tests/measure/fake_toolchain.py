@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from measure.toolchains.base import Artifact, Toolchain
 from relay_frontend.graph import OpGraph, TensorType
-from relay_frontend.kernels import Kernel
+from relay_frontend.kernel import Kernel
 from relay_frontend.onnx import read_onnx
 
 SPEC = f"{__name__}:FakeToolchain"

@@ -26,7 +26,7 @@ from measure.protocol import Protocol
 from measure.records import KernelTimes, Round
 from measure.weights import strip_weights
 from relay_frontend.graph import TensorType
-from relay_frontend.kernels import Kernel
+from relay_frontend.kernel import Kernel
 from tests.measure.fake_toolchain import network
 
 DEVICE = Device(

@@ -22,10 +22,10 @@ from tvm.contrib import graph_executor
 from measure.toolchains.relay import KernelNamesError, RelayArtifact, RelayToolchain
 from measure.weights import fill_weights
 from measure.zoo.mobilenet_v2 import InvertedResiduals, MobileNetV2Config, build
-from relay_frontend import relay_kernels
 from relay_frontend.errors import InputError
-from relay_frontend.kernels import Kernel
-from relay_frontend.onnx_to_relay import import_onnx
+from relay_frontend.kernel import Kernel
+from relay_frontend.relay import kernels as relay_kernels
+from relay_frontend.relay.importer import import_onnx
 
 pytestmark = pytest.mark.relay
 

@@ -12,7 +12,7 @@ from measure.protocol import Protocol
 from measure.records import KernelTimes, Round
 from measure.zoo import sample
 from relay_frontend.graph import OpGraph, TensorType
-from relay_frontend.kernels import Kernel
+from relay_frontend.kernel import Kernel
 from relay_frontend.onnx import read_onnx
 
 DEVICE = Device(

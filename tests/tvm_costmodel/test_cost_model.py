@@ -54,7 +54,7 @@ def test_what_was_measured_is_not_estimated(fitted, tmp_path):
 
 @pytest.mark.relax
 def test_a_relax_module_gets_the_estimate_of_its_onnx(fitted):
-    from relay_frontend.onnx_to_relax import import_onnx  # noqa: PLC0415
+    from relay_frontend.relax.importer import import_onnx  # noqa: PLC0415
 
     model = CostModel.load("tvm-relax", checkpoints=fitted[0])
     network = conv_bn_relu()
@@ -63,7 +63,7 @@ def test_a_relax_module_gets_the_estimate_of_its_onnx(fitted):
 
 @pytest.mark.relax
 def test_kernel_sum_takes_modules_and_onnx(fitted):
-    from relay_frontend.onnx_to_relax import import_onnx  # noqa: PLC0415
+    from relay_frontend.relax.importer import import_onnx  # noqa: PLC0415
 
     model = CostModel.load("tvm-relax", predictor="kernel-sum", checkpoints=fitted[0])
     network = sample("squeezenet", 1).model
@@ -74,7 +74,7 @@ def test_kernel_sum_takes_modules_and_onnx(fitted):
 
 @pytest.mark.relay
 def test_a_relay_module_gets_the_estimate_of_its_onnx_without_torch():
-    from relay_frontend.onnx_to_relay import import_onnx  # noqa: PLC0415
+    from relay_frontend.relay.importer import import_onnx  # noqa: PLC0415
 
     model = CostModel.load("tvm-relay")
     module, params = import_onnx(conv_bn_relu())

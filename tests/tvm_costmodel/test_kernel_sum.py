@@ -10,7 +10,7 @@ import pytest
 from measure.interpreters import running_generation
 from measure.records import KernelTimes
 from relay_frontend.graph import TensorType
-from relay_frontend.kernels import Kernel
+from relay_frontend.kernel import Kernel
 from tvm_costmodel.checkpoint import CheckpointError
 from tvm_costmodel.kernel_sum import KernelSum, kernel_features
 

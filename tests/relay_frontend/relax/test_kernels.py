@@ -19,14 +19,15 @@ from tvm.relax.frontend.onnx import from_onnx
 
 from relay_frontend.errors import DynamicShapeError, NetworkError
 from relay_frontend.graph import TensorType
-from relay_frontend.onnx_to_relax import import_onnx
-from relay_frontend.relax_kernels import (
+from relay_frontend.relax.importer import import_onnx
+from relay_frontend.relax.kernels import (
     WEIGHTS_FUNCTION,
     FusedModule,
     fuse,
     fused_kernels,
     kernel_kind,
     kernels,
+    run_pass,
 )
 
 pytestmark = pytest.mark.relax
@@ -233,3 +234,12 @@ def test_a_symbolic_dimension_is_refused() -> None:
     mod = from_onnx(_model([helper.make_node("Relu", ["x"], ["y"])], [], "side"))
     with pytest.raises(DynamicShapeError, match="side"):
         fuse(mod, _TARGET)
+
+
+def test_a_pass_that_rejects_a_network_is_named(network: ModelProto) -> None:
+    @tvm.transform.module_pass(opt_level=0, name="Strict")  # type: ignore[untyped-decorator]
+    def strict(_mod: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        raise ValueError("no kernel for this")
+
+    with pytest.raises(NetworkError, match="pass Strict rejects the network: no kernel for this"):
+        run_pass(strict, import_onnx(network))

@@ -20,6 +20,8 @@ class Kernel:
         arguments: types of the tensors that it reads, data and parameters alike.
         results: types of the tensors that it writes.
         flops: floating-point operations, a multiply-add counted as two.
+        operators: the operators of the network that it computes, as positions in its operator
+            graph; unknown, hence empty, where a kernel was read from a built network. Not stored.
     """
 
     name: str
@@ -27,6 +29,7 @@ class Kernel:
     arguments: tuple[TensorType, ...]
     results: tuple[TensorType, ...]
     flops: int
+    operators: tuple[int, ...] = ()
 
     @property
     def read_bytes(self) -> int:
@@ -39,14 +42,20 @@ class Kernel:
         return sum(t.num_bytes for t in self.results)
 
     def to_dict(self) -> dict[str, Any]:
-        """The kernel as plain JSON values."""
-        return asdict(self)
+        """The kernel as plain JSON values, without its operators."""
+        return {name: value for name, value in asdict(self).items() if name != "operators"}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Kernel:
         """The inverse of :meth:`to_dict`."""
-        types = {
-            key: tuple(TensorType(tuple(t["shape"]), t["dtype"]) for t in values[key])
+        arguments, results = (
+            tuple(TensorType(tuple(t["shape"]), t["dtype"]) for t in values[key])
             for key in ("arguments", "results")
-        }
-        return cls(name=values["name"], kind=values["kind"], flops=values["flops"], **types)
+        )
+        return cls(
+            name=values["name"],
+            kind=values["kind"],
+            arguments=arguments,
+            results=results,
+            flops=values["flops"],
+        )

@@ -18,9 +18,9 @@ import tvm
 from tvm import relax
 from tvm.s_tir.analysis import estimate_tir_flops
 
-from relay_frontend.errors import DynamicShapeError, InputError, NetworkError
+from relay_frontend.errors import CostModelError, DynamicShapeError, InputError, NetworkError
 from relay_frontend.graph import TensorType
-from relay_frontend.kernels import Kernel
+from relay_frontend.kernel import Kernel
 
 WEIGHTS_FUNCTION = "main_transform_params"
 
@@ -49,7 +49,26 @@ class FusedModule:
     constants: tuple[tvm.runtime.Tensor, ...] = field(repr=False)
 
 
-def fuse(mod: tvm.IRModule, target: tvm.target.Target) -> FusedModule:
+RunPass = Callable[[tvm.transform.Pass, tvm.IRModule], tvm.IRModule]
+
+
+def run_pass(step: tvm.transform.Pass, mod: tvm.IRModule) -> tvm.IRModule:
+    """``mod`` after one pass.
+
+    Raises:
+        NetworkError: TVM cannot apply it; the message names the pass.
+    """
+    try:
+        return tvm.transform.Sequential([step])(mod)
+    except CostModelError:
+        raise
+    except Exception as error:  # TVM's passes raise what they like
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = lines[-1] if lines else type(error).__name__
+        raise NetworkError(f"TVM's pass {step.info.name} rejects the network: {reason}") from error
+
+
+def fuse(mod: tvm.IRModule, target: tvm.target.Target, run: RunPass = run_pass) -> FusedModule:
     """Run the graph-level passes of TVM's default pipeline for ``target``.
 
     The passes are those of ``relax.get_default_pipeline(target)`` up to fusion, after the usual
@@ -59,25 +78,17 @@ def fuse(mod: tvm.IRModule, target: tvm.target.Target) -> FusedModule:
         mod: function ``main``, whose first ``num_input`` parameters (an attribute; without it,
             all) are data and whose other parameters are weights; weights may be constants too.
         target: what the kernels are for; it decides the passes.
+        run: runs a pass; who wants to see what each of them does gives their own.
 
     Raises:
-        NetworkError: there is no function ``main``, or it takes something else than tensors.
+        NetworkError: there is no function ``main``, it takes something else than tensors, or a
+            pass rejects it.
         DynamicShapeError: a parameter of ``main`` has a symbolic dimension.
     """
     mod, constants = _lift_constants(mod)
-    passes: list[tvm.transform.Pass] = [
-        _fold_batch_norm,
-        relax.transform.DecomposeOpsForInference(),
-        relax.transform.CanonicalizeBindings(),
-        *relax.pipeline.library_dispatch_passes(target),
-    ]
-    for step in relax.pipeline.legalize_passes(target):
-        if step.info.name == "FuseOps":
-            passes.append(relax.transform.LiftTransformParams())
-        passes.append(step)
-    passes.append(relax.transform.RewriteDataflowReshape())
     with target:
-        mod = tvm.transform.Sequential(passes)(mod)
+        for step in _passes(target):
+            mod = run(step, mod)
     main = _without(mod, WEIGHTS_FUNCTION, keep="main")
     num_input = int(main["main"].attrs["num_input"])
     types = tuple(type_ for param in main["main"].params for type_ in _tensor_types(param.ty))
@@ -88,6 +99,20 @@ def fuse(mod: tvm.IRModule, target: tvm.target.Target) -> FusedModule:
         weights_mod=_without(mod, "main", keep=WEIGHTS_FUNCTION),
         constants=constants,
     )
+
+
+def _passes(target: tvm.target.Target) -> list[tvm.transform.Pass]:
+    passes: list[tvm.transform.Pass] = [
+        _fold_batch_norm,
+        relax.transform.DecomposeOpsForInference(),
+        relax.transform.CanonicalizeBindings(),
+        *relax.pipeline.library_dispatch_passes(target),
+    ]
+    for step in relax.pipeline.legalize_passes(target):
+        if step.info.name == "FuseOps":
+            passes.append(relax.transform.LiftTransformParams())
+        passes.append(step)
+    return [*passes, relax.transform.RewriteDataflowReshape()]
 
 
 def kernels(mod: tvm.IRModule, target: str | tvm.target.Target) -> tuple[Kernel, ...]:
