@@ -15,7 +15,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 ENVIRONMENT = ROOT / ".venv-relay"
 INSTALLED = ENVIRONMENT / "installed"
-SOURCES = (ROOT / "pyproject.toml", ROOT / "constraints-relay.txt")
+SOURCES = (
+    *(ROOT / name for name in ("pyproject.toml", "constraints-relay.txt", "CMakeLists.txt")),
+    *(ROOT / "cmake").glob("*.cmake"),
+    *(ROOT / "relay_frontend").rglob("*.cc"),
+    *(ROOT / "relay_frontend").rglob("*.h"),
+)
 
 
 def candidates() -> Iterator[str]:

@@ -1,0 +1,94 @@
+// Names of the operators and attributes that rewrites speak of.
+
+#pragma once
+
+#include "relay_frontend/node.h"
+
+namespace relay_frontend {
+
+namespace op {
+inline const Name add = known("add");
+inline const Name argmax = known("argmax");
+inline const Name argmin = known("argmin");
+inline const Name attention = known("attention");
+inline const Name avg_pool2d = known("avg_pool2d");
+inline const Name avg_pool3d = known("avg_pool3d");
+inline const Name batch_norm = known("batch_norm");
+inline const Name broadcast_to = known("broadcast_to");
+inline const Name cast = known("cast");
+inline const Name clip = known("clip");
+inline const Name concatenate = known("concatenate");
+inline const Name conv2d = known("conv2d");
+inline const Name conv2d_transpose = known("conv2d_transpose");
+inline const Name dense = known("dense");
+inline const Name depth_to_space = known("depth_to_space");
+inline const Name divide = known("divide");
+inline const Name global_avg_pool2d = known("global_avg_pool2d");
+inline const Name global_max_pool2d = known("global_max_pool2d");
+inline const Name group_norm = known("group_norm");
+inline const Name identity = known("identity");
+inline const Name instance_norm = known("instance_norm");
+inline const Name item = known("item");
+inline const Name layer_norm = known("layer_norm");
+inline const Name less = known("less");
+inline const Name logsumexp = known("logsumexp");
+inline const Name lrn = known("lrn");
+inline const Name matmul = known("matmul");
+inline const Name max = known("max");
+inline const Name max_pool1d = known("max_pool1d");
+inline const Name max_pool2d = known("max_pool2d");
+inline const Name max_pool3d = known("max_pool3d");
+inline const Name maximum = known("maximum");
+inline const Name mean = known("mean");
+inline const Name min = known("min");
+inline const Name minimum = known("minimum");
+inline const Name multiply = known("multiply");
+inline const Name opaque = known("opaque");
+inline const Name pad = known("pad");
+inline const Name power = known("power");
+inline const Name relu = known("relu");
+inline const Name reshape = known("reshape");
+inline const Name roi_align = known("roi_align");
+inline const Name slice = known("slice");
+inline const Name softmax = known("softmax");
+inline const Name space_to_depth = known("space_to_depth");
+inline const Name split = known("split");
+inline const Name square = known("square");
+inline const Name stack = known("stack");
+inline const Name subtract = known("subtract");
+inline const Name sum = known("sum");
+inline const Name take = known("take");
+inline const Name top_k = known("top_k");
+inline const Name transpose = known("transpose");
+inline const Name where = known("where");
+}  // namespace op
+
+namespace attr {
+inline const Name approximate = known("approximate");
+inline const Name axes = known("axes");
+inline const Name axis = known("axis");
+inline const Name begin = known("begin");
+inline const Name block_size = known("block_size");
+inline const Name equation = known("equation");
+inline const Name groups = known("groups");
+inline const Name has_bias = known("has_bias");
+inline const Name has_mask = known("has_mask");
+inline const Name hidden_size = known("hidden_size");
+inline const Name index = known("index");
+inline const Name is_causal = known("is_causal");
+inline const Name k = known("k");
+inline const Name keepdims = known("keepdims");
+inline const Name kernel_size = known("kernel_size");
+inline const Name largest = known("largest");
+inline const Name max = known("max");
+inline const Name min = known("min");
+inline const Name num_directions = known("num_directions");
+inline const Name num_groups = known("num_groups");
+inline const Name pad_width = known("pad_width");
+inline const Name padding = known("padding");
+inline const Name size = known("size");
+inline const Name strides = known("strides");
+inline const Name value = known("value");
+}  // namespace attr
+
+}  // namespace relay_frontend

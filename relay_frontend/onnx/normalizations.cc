@@ -1,0 +1,86 @@
+// ONNX normalizations, softmax among them; twin of normalizations.py.
+
+#include "relay_frontend/names.h"
+#include "relay_frontend/onnx/forms.h"
+#include "relay_frontend/onnx/operators.h"
+
+namespace relay_frontend::onnx {
+
+namespace {
+
+const Name kGroupNorm = known("group_norm");
+const Name kL2Normalize = known("l2_normalize");
+const Name kNumGroups = known("num_groups");
+
+Node* batch_norm(const OnnxNode& source) {
+  const bool training = source.integer("training_mode", 0) != 0;
+  return training ? source.unknown() : source.node(op::batch_norm);
+}
+
+Converter trailing_norm(const char* op) {
+  return [name = known(op)](const OnnxNode& source) {
+    Extents axes;
+    for (std::int64_t axis = source.axis(-1); axis < source.rank(); ++axis) axes.push_back(axis);
+    return source.node(name, source.context.attrs({{attr::axes, source.context.span(axes)}}));
+  };
+}
+
+Node* group_norm(const OnnxNode& source) {
+  return source.node(kGroupNorm,
+                     source.context.attrs({{kNumGroups, source.integer("num_groups", 0)}}));
+}
+
+Node* lp_norm(const OnnxNode& source) {
+  if (source.integer("p", 2) != 2) return source.unknown();
+  const Ints axes = source.context.ints({source.axis(-1)});
+  return source.node(kL2Normalize, source.context.attrs({{attr::axes, axes}}));
+}
+
+Node* lrn(const OnnxNode& source) {
+  return source.node(op::lrn, source.context.attrs({{attr::size, source.integer("size", 1)}}));
+}
+
+Converter softmax(const char* op) {
+  return [name = known(op)](const OnnxNode& source) {
+    Context& context = source.context;
+    const Ints shape = source.shape();
+    const std::int64_t axis = source.axis(source.opset >= 13 ? -1 : 1);
+    // Until opset 13 the trailing dimensions were taken as one.
+    Extents extended;
+    std::int64_t trailing = 1;
+    for (std::int64_t i = axis; i < source.rank(); ++i) {
+      const std::int64_t extent = shape[static_cast<std::size_t>(i)];
+      if (extent != 1) extended.push_back(i);
+      trailing = checked_mul(trailing, extent);
+    }
+    if (source.opset >= 13 || extended.size() <= 1) {
+      const bool merged = source.opset < 13 && !extended.empty();
+      return source.node(name, context.attrs({{attr::axis, merged ? extended[0] : axis}}));
+    }
+    Extents flat(shape.begin(), shape.begin() + axis);
+    flat.push_back(trailing);
+    const Ints flat_shape = context.span(flat);
+    Node* rows = source.step(op::reshape, flat_shape, only(source, source.data()));
+    Node* result = source.step(name, flat_shape, only(source, rows),
+                               context.attrs({{attr::axis, axis}}));
+    return source.node(op::reshape, only(source, result));
+  };
+}
+
+// Made by static initialization, as long as names may become known.
+const Converters kConverters = {
+    {"BatchNormalization", batch_norm},
+    {"GroupNormalization", group_norm},
+    {"LRN", lrn},
+    {"LayerNormalization", trailing_norm("layer_norm")},
+    {"LogSoftmax", softmax("log_softmax")},
+    {"LpNormalization", lp_norm},
+    {"RMSNormalization", trailing_norm("rms_norm")},
+    {"Softmax", softmax("softmax")},
+};
+
+}  // namespace
+
+const Converters& normalization_converters() { return kConverters; }
+
+}  // namespace relay_frontend::onnx

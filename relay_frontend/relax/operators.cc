@@ -1,0 +1,95 @@
+// From Relax operators to canonical nodes; twin of operators.py.
+
+#include <algorithm>
+#include <unordered_set>
+
+#include "relay_frontend/names.h"
+#include "relay_frontend/relax/forms.h"
+
+namespace relay_frontend {
+
+namespace {
+
+using namespace relax;
+
+const Name kIndex = known("index");
+const Name kItem = known("item");
+const Name kSplit = known("split");
+
+Node* plain(Call call) {
+  const Name* name = plain_operator(Source::relax, call.name);
+  return name != nullptr ? call.node(*name) : call.unknown();
+}
+
+RelaxConverters all_converters() {
+  RelaxConverters table;
+  for (const RelaxConverters* part :
+       {&relax_elementwise(), &relax_moves(), &relax_normalizations(), &relax_products(),
+        &relax_reductions(), &relax_tir(), &relax_windows()}) {
+    table.insert(part->begin(), part->end());
+  }
+  return table;
+}
+
+RelaxConverter converter_of(Text name) {
+  static const RelaxConverters table = all_converters();
+  const auto found = table.find(name);
+  return found != table.end() ? found->second : plain;
+}
+
+bool is_always_constant(Text name) {
+  static const std::unordered_set<Text> names = {"eye_like",  "full_like", "ones_like",
+                                                 "shape_of", "size",      "zeros_like"};
+  return names.count(name) != 0;
+}
+
+bool all_constant(Operands operands) {
+  return std::all_of(operands.begin(), operands.end(), [](Node* n) { return n->is_constant(); });
+}
+
+}  // namespace
+
+RelaxOperator::RelaxOperator(Text name)
+    : converter_(converter_of(name)),
+      is_constant_(is_always_constant(name)),
+      is_split_(name == "split"),
+      trains_(name == "nn.batch_norm" || name == "nn.dropout") {}
+
+std::vector<Node*> RelaxOperator::convert(const RelaxCall& call) const {
+  Context& context = call.context;
+  std::vector<Node*> nodes;
+  if (is_constant_ || all_constant(call.inputs)) {
+    for (const TensorType type : call.types) {
+      nodes.push_back(context.constant(type, fold(call, type)));
+    }
+    return nodes;
+  }
+  if (is_split_) {
+    const Int axis = call.axis(call.rank());
+    for (const TensorType type : call.types) {
+      const Attrs attrs =
+          context.attrs({{attr::axis, axis}, {kIndex, static_cast<Int>(nodes.size())}});
+      nodes.push_back(context.make(kSplit, type, call.inputs, attrs, call.source));
+    }
+    return nodes;
+  }
+  nodes.push_back(converter_(call));
+  for (const TensorType type : call.types.slice(1)) {
+    if (trains_) {
+      nodes.push_back(context.constant(type));
+      continue;
+    }
+    const Attrs attrs = one(call, {kIndex, static_cast<Int>(nodes.size())});
+    nodes.push_back(
+        context.make(kItem, type, context.operands({nodes.front()}), attrs, call.source));
+  }
+  return nodes;
+}
+
+std::int64_t first_index(std::int64_t start, std::int64_t step, std::int64_t extent) {
+  if (step == 0) throw Unsupported("a slice with step 0");
+  const std::int64_t lowest = step < 0 ? -1 : 0, highest = step < 0 ? extent - 1 : extent;
+  return std::clamp(start < 0 ? start + extent : start, lowest, highest);
+}
+
+}  // namespace relay_frontend

@@ -1,0 +1,85 @@
+// Relax reductions and what else goes along an axis; twin of reductions.py.
+
+#include <vector>
+
+#include "relay_frontend/names.h"
+#include "relay_frontend/relax/forms.h"
+
+namespace relay_frontend {
+
+namespace {
+
+using namespace relax;
+
+const Name kCumsum = known("cumsum");
+const Name kIndex = known("index");
+const Name kItem = known("item");
+const Name kK = known("k");
+const Name kKeepdims = known("keepdims");
+const Name kLargest = known("largest");
+const Name kMax = known("max");
+const Name kMin = known("min");
+const Name kProd = known("prod");
+const Name kTopK = known("top_k");
+const Name kVariance = known("variance");
+
+template <const Name& name>
+Node* reduction(Call call) {
+  const std::vector<Int> axes = call.has("axis") ? sorted(positive(call, call.ints("axis")))
+                                                 : range(0, call.rank());
+  return call.node(name, call.context.attrs({{attr::axes, call.context.span(axes)},
+                                             {kKeepdims, call.boolean("keepdims")}}));
+}
+
+template <const Name& name>
+Node* arg_reduction(Call call) {
+  Context& context = call.context;
+  const bool keepdims = call.boolean("keepdims");
+  if (call.has("axis")) {
+    const Int axis = call.axis(call.rank());
+    return call.node(name, context.attrs({{attr::axis, axis}, {kKeepdims, keepdims}}));
+  }
+  if (keepdims) return call.unknown();
+  return call.node(name, context.operands({flat(call)}),
+                   context.attrs({{attr::axis, 0}, {kKeepdims, false}}));
+}
+
+Node* cumsum(Call call) {
+  if (call.boolean("exclusive")) return call.unknown();
+  if (call.has("axis")) return operand_axis<kCumsum>(call);
+  return call.node(kCumsum, call.context.operands({flat(call)}), one(call, {attr::axis, 0}));
+}
+
+// The values first, also where the call gives the positions alone.
+Node* top_k(Call call) {
+  Context& context = call.context;
+  const Int axis = call.axis(call.rank());
+  const TensorType values = context.type(call.type.shape, call.inputs[0]->type.dtype);
+  const bool largest = call.boolean("largest");
+  const Int k = call.type.shape[static_cast<std::size_t>(axis)];
+  Node* node = context.make(kTopK, values, call.inputs,
+                            context.attrs({{attr::axis, axis}, {kK, k}, {kLargest, largest}}),
+                            call.source);
+  if (call.text("ret_type") != "indices") return node;
+  return call.node(kItem, context.operands({node}), one(call, {kIndex, 1}));
+}
+
+}  // namespace
+
+const RelaxConverters& relax_reductions() {
+  static const RelaxConverters converters = {
+      {"argmax", arg_reduction<op::argmax>},
+      {"argmin", arg_reduction<op::argmin>},
+      {"cumsum", cumsum},
+      {"max", reduction<kMax>},
+      {"mean", reduction<op::mean>},
+      {"min", reduction<kMin>},
+      {"prod", reduction<kProd>},
+      {"sum", reduction<op::sum>},
+      {"topk", top_k},
+      {"variance", reduction<kVariance>},
+  };
+  return converters;
+}
+
+}  // namespace relay_frontend

@@ -1,0 +1,39 @@
+// Tokens: the arrays that predictors read; twin of tokens.py.
+
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "relay_frontend/graph.h"
+
+namespace relay_frontend {
+
+// tokens.TokenConfig, with the size of the vocabulary's version.
+struct TokenConfig {
+  std::size_t frequencies;
+  std::size_t shape_dims;
+  std::size_t vocabulary_size;
+  bool node_position;
+};
+
+// Row-major array that its Python owner frees.
+template <class T>
+struct Array {
+  std::unique_ptr<T[]> data;
+  std::size_t rows = 0;
+  std::size_t columns = 0;
+};
+
+struct Tokens {
+  Array<float> node_features;     // [num_nodes, num_features]
+  Array<std::int64_t> edge_index; // [2, num_edges]
+  Array<float> static_features;   // [1, num_static]
+};
+
+Tokens tokenize(const Graph& graph, const TokenConfig& config);
+
+// Both directions of every edge, each once, no self loops, sorted by destination, then source.
+Array<std::int64_t> undirected_edges(const Graph& graph);
+
+}  // namespace relay_frontend

@@ -1,0 +1,126 @@
+"""The native core against its Python twins: the same graphs, digests and tokens, bit for bit."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relay_frontend import native
+from relay_frontend.canonical.canonicalize import canonicalize
+from relay_frontend.graph import OpGraph, TensorType
+from relay_frontend.nodes import INPUT, Network, Node, constant
+from relay_frontend.tokens import TokenConfig, tokenize
+from tests.relay_frontend.native_formulas import random_network
+from tests.relay_frontend.native_graphs import describe, malformed
+
+needs_native = pytest.mark.skipif(
+    native.module is None, reason="the native core was not built, or is turned off"
+)
+
+CONFIGS = (
+    TokenConfig(),
+    TokenConfig(vocabulary=1, frequencies=3, shape_dims=2),
+    TokenConfig(node_position=True),
+)
+
+
+def build(network: Network) -> OpGraph:
+    graph = native.attempt("build", *describe(network))
+    assert graph is not None
+    return graph
+
+
+def assert_same(graph: OpGraph, expected: OpGraph) -> None:
+    assert graph.to_dict() == expected.to_dict()
+    assert graph == expected
+    totals = ("batch_size", "flops", "param_bytes", "memory_bytes", "digest", "edges")
+    assert {n: getattr(graph, n) for n in totals} == {n: getattr(expected, n) for n in totals}
+    for config in CONFIGS:
+        ours, theirs = tokenize(graph, config), tokenize(expected, config)
+        for name in ("node_features", "edge_index", "static_features"):
+            a, b = getattr(ours, name), getattr(theirs, name)
+            assert (a.dtype, a.shape) == (b.dtype, b.shape), name
+            assert a.tobytes() == b.tobytes(), name
+
+
+@needs_native
+@settings(max_examples=400, deadline=None)
+@given(st.randoms(use_true_random=True))
+def test_random_networks_are_the_same_in_both(rng):
+    network = random_network(rng)
+    described = describe(network)
+    expected = canonicalize(network)
+    assert_same(native.NativeOpGraph(native.module.build(*described)), expected)
+
+
+def chain(length: int) -> Network:
+    x = node = Node(INPUT, TensorType((1, 8)), source="x")
+    for i in range(length):
+        node = Node("relu" if i % 3 else "add", x.type, [node] if i % 3 else [node, x])
+    return Network([x], [node])
+
+
+@needs_native
+def test_a_deep_network_needs_no_recursion():
+    assert_same(build(chain(20_000)), canonicalize(chain(20_000)))
+
+
+@needs_native
+def test_a_native_graph_survives_pickling_as_a_plain_one():
+    graph = build(chain(5))
+    again = pickle.loads(pickle.dumps(graph))
+    assert type(again) is OpGraph
+    assert again == graph
+    assert hash(again) == hash(graph)
+
+
+@needs_native
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [("float8_e4m3fn", (1, 8)), ("float32", (2**40, 2**40)), ("float32", (-1, 8))],
+)
+def test_what_the_native_core_cannot_represent_is_left_to_python(dtype, shape):
+    x = Node(INPUT, TensorType(shape, dtype), source="x")
+    network = Network([x], [Node("relu", x.type, [x])])
+    assert native.attempt("build", *describe(network)) is None
+
+
+@needs_native
+@settings(max_examples=400, deadline=None)
+@given(st.randoms(use_true_random=True))
+def test_malformed_networks_do_not_crash_the_native_core(rng):
+    graph = native.attempt("build", *describe(malformed(rng)))
+    if graph is not None:
+        assert len(tokenize(graph).node_features) == len(graph)
+        assert len(graph.digest) == 64
+
+
+@needs_native
+def test_token_arrays_outlive_their_graph():
+    tokens = tokenize(build(chain(50)))
+    before = tokens.node_features.copy()
+    for _ in range(20):
+        build(chain(50))
+    np.testing.assert_array_equal(tokens.node_features, before)
+    assert tokens.node_features.flags.writeable
+
+
+@needs_native
+def test_a_constant_output_is_dropped_by_both():
+    x = Node(INPUT, TensorType((1, 8)), source="x")
+    fixed = constant(TensorType((3,)))
+    network = Network([x], [Node("exp", x.type, [x]), fixed, x])
+    assert_same(build(network), canonicalize(network))
+
+
+def test_the_environment_variable_turns_the_native_core_off():
+    script = "from relay_frontend import native; assert native.module is None"
+    environment = {"TVM_COSTMODEL_NATIVE": "0", "PYTHONPATH": str(Path.cwd())}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)
