@@ -10,7 +10,48 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+DATA = Path(__file__).parent / "data"
+TORCH_FILES = DATA / "torch"
+"""Weightless ONNX files of networks written in PyTorch, see ``tools/export_torch_networks.py``."""
+
 FAMILIES = ("resnet", "vgg", "mobilenet_v2", "squeezenet", "nasbench201")
+
+# All that the onnx package ships; DenseNet and Inception v2 take longest to import.
+LIGHT_NETWORKS = (
+    "bvlc_alexnet",
+    "densenet121",
+    "inception_v1",
+    "inception_v2",
+    "resnet50",
+    "shufflenet",
+    "squeezenet",
+    "vgg19",
+    "zfnet512",
+)
+
+TORCH_NETWORKS = (
+    "vit",
+    "bert",
+    "convnext",
+    "lstm_text",
+    "unet",
+    "swin",
+    "mobilenet_v3",
+    "efficientnet",
+    "gpt",
+)
+
+DIFFERENCES: dict[tuple[str, str], str] = {
+    ("lstm_text", "relay"): "TVM's ONNX importer for Relay writes an LSTM step by step",
+    ("lstm_text", "relax"): "TVM's ONNX importer for Relax has no LSTM",
+    ("lstm_text", "core"): "torch's core operators have a recurrence step by step",
+    ("swin", "core"): "torch's core operators have torch.roll as a gather by positions",
+}
+"""Network of torch and source whose graph is not that of its ONNX file, and why.
+
+Sources are ``relay`` and ``relax`` (TVM's ONNX importers), ``torch`` (the module itself) and
+``core`` (a Relax module that TVM imported from a program decomposed into torch's core operators).
+"""
 
 
 def light(name: str) -> onnx.ModelProto:
