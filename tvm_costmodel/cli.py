@@ -80,8 +80,9 @@ def estimate(
     result = model.estimate(network, _parse_shapes(shape))
     if result.unknown_ops and not allow_unknown:
         raise UnknownOperatorError(
-            f"{network}: operators outside of the vocabulary: {', '.join(result.unknown_ops)}; an "
-            "estimate knows only their shapes. To accept that: --allow-unknown"
+            f"{network}: operators outside of the checkpoint's vocabulary: "
+            f"{', '.join(result.unknown_ops)}; an estimate knows only their shapes. To accept "
+            "that: --allow-unknown"
         )
     print_rows([asdict(result)], format_, title=str(network))
 
