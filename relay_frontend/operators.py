@@ -35,12 +35,8 @@ class OperatorSpec:
     relax: tuple[str, ...] = ()
 
 
-def _names(names: str) -> tuple[str, ...]:
-    return tuple(names.split())
-
-
-def _indexed(name: str, count: int, start: int = 0) -> tuple[str, ...]:
-    return tuple(f"{name}[{i}]" for i in range(start, start + count))
+def _indexed(name: str, count: int) -> tuple[str, ...]:
+    return tuple(f"{name}[{i}]" for i in range(count))
 
 
 _CONV_ATTRS = ("kernel_size", "strides", "padding", "dilation", "groups", "has_bias")
@@ -84,30 +80,43 @@ def _pool(kind: str, rank: int, summary: str) -> OperatorSpec:
     )
 
 
-def _reduction(summary: str, onnx: str, relay: str = "", relax: str = "") -> OperatorSpec:
+def _spec(
+    summary: str,
+    sources: tuple[str, str, str],
+    category: str,
+    *,
+    cost: str = "elements",
+    attrs: tuple[str, ...] = (),
+    slots: tuple[str, ...] | None = None,
+) -> OperatorSpec:
+    """An entry whose slots are its attributes unless given; names of a source stand in one text."""
+    onnx, relay, relax = (tuple(names.split()) for names in sources)
     return OperatorSpec(
         summary=summary,
+        attrs=attrs,
+        slots=attrs if slots is None else slots,
+        cost=cost,
+        category=category,
+        onnx=onnx,
+        relay=relay,
+        relax=relax,
+    )
+
+
+def _reduction(summary: str, onnx: str, relay: str = "", relax: str = "") -> OperatorSpec:
+    return _spec(
+        summary,
+        (onnx, relay, relax),
+        "reduction",
+        cost="inputs",
         attrs=("axes", "keepdims"),
         slots=(*_indexed("axes", 3), "keepdims"),
-        cost="inputs",
-        category="reduction",
-        onnx=_names(onnx),
-        relay=_names(relay),
-        relax=_names(relax),
     )
 
 
 def _arg(summary: str, onnx: str, name: str) -> OperatorSpec:
-    return OperatorSpec(
-        summary=summary,
-        attrs=("axis", "keepdims"),
-        slots=("axis", "keepdims"),
-        cost="inputs",
-        category="reduction",
-        onnx=(onnx,),
-        relay=(name,),
-        relax=(name,),
-    )
+    attrs = ("axis", "keepdims")
+    return _spec(summary, (onnx, name, name), "reduction", cost="inputs", attrs=attrs)
 
 
 def _elementwise(
@@ -118,26 +127,11 @@ def _elementwise(
     attrs: tuple[str, ...] = (),
     cost: str = "elements",
 ) -> OperatorSpec:
-    return OperatorSpec(
-        summary=summary,
-        attrs=attrs,
-        slots=attrs,
-        cost=cost,
-        category="elementwise",
-        onnx=_names(onnx),
-        relay=_names(relay),
-        relax=_names(relax),
-    )
+    return _spec(summary, (onnx, relay, relax), "elementwise", cost=cost, attrs=attrs)
 
 
 def _broadcast(summary: str, onnx: str, relay: str = "", relax: str = "") -> OperatorSpec:
-    return OperatorSpec(
-        summary=summary,
-        category="broadcast",
-        onnx=_names(onnx),
-        relay=_names(relay),
-        relax=_names(relax),
-    )
+    return _spec(summary, (onnx, relay, relax), "broadcast")
 
 
 def _injective(
@@ -148,16 +142,8 @@ def _injective(
     attrs: tuple[str, ...] = (),
     slots: tuple[str, ...] | None = None,
 ) -> OperatorSpec:
-    return OperatorSpec(
-        summary=summary,
-        attrs=attrs,
-        slots=attrs if slots is None else slots,
-        cost="none",
-        category="injective",
-        onnx=_names(onnx),
-        relay=_names(relay),
-        relax=_names(relax),
-    )
+    sources = (onnx, relay, relax)
+    return _spec(summary, sources, "injective", cost="none", attrs=attrs, slots=slots)
 
 
 def _opaque(
@@ -169,15 +155,7 @@ def _opaque(
     relax: str = "",
     slots: tuple[str, ...] | None = None,
 ) -> OperatorSpec:
-    return OperatorSpec(
-        summary=summary,
-        attrs=attrs,
-        slots=attrs if slots is None else slots,
-        cost=cost,
-        onnx=_names(onnx),
-        relay=_names(relay),
-        relax=_names(relax),
-    )
+    return _spec(summary, (onnx, relay, relax), "opaque", cost=cost, attrs=attrs, slots=slots)
 
 
 CATEGORIES: tuple[str, ...] = ("elementwise", "broadcast", "injective", "reduction", "opaque")

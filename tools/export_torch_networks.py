@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 from measure.weights import strip_weights  # noqa: E402 (the root is not installed)
+from tests.networks import TORCH_NETWORKS  # noqa: E402
 from tests.relay_frontend import torch_networks  # noqa: E402
 
 DIRECTORY = ROOT / "tests/data/torch"
@@ -37,7 +38,7 @@ def export(name: str) -> onnx.ModelProto:
 def main() -> None:
     """Write all of them, and print their sizes in bytes."""
     DIRECTORY.mkdir(parents=True, exist_ok=True)
-    for name in torch_networks.NAMES:
+    for name in TORCH_NETWORKS:
         path = DIRECTORY / f"{name}.onnx"
         path.write_bytes(export(name).SerializeToString(deterministic=True))
         print(f"{path.relative_to(ROOT)} {path.stat().st_size}")

@@ -2,7 +2,7 @@
 
 The variables of ``main`` carry the numbers of the calls that they are bound to; TVM's passes keep
 the name of a variable when they put another value in its place. What a pass binds anew is named
-after it, by :func:`relay_frontend.provenance.inherit`.
+after it, by :func:`relay_frontend.canonical.provenance.inherit`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def kernels_with_members(
     Raises:
         InputError, NetworkError, DynamicShapeError: see :func:`relay_frontend.relax.read_relax`,
             :func:`relay_frontend.relax.kernels.fuse` and
-            :func:`relay_frontend.provenance.members`.
+            :func:`relay_frontend.canonical.provenance.members`.
     """
     parsed = relax_kernels.parse_target(target)
     numbered = _numbered(mod)

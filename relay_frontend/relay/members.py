@@ -2,7 +2,7 @@
 
 The spans of the calls of ``main`` carry their numbers; nearly all passes of TVM keep the span of a
 call when they put another one in its place. What they make anew is marked after each pass, by
-:func:`relay_frontend.provenance.inherit`.
+:func:`relay_frontend.canonical.provenance.inherit`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def kernels_with_members(
     Raises:
         InputError, NetworkError, DynamicShapeError: see :func:`relay_frontend.relay.read_relay`,
             :func:`relay_frontend.relay.kernels.fuse` and
-            :func:`relay_frontend.provenance.members`.
+            :func:`relay_frontend.canonical.provenance.members`.
     """
     names: Collection[str] | None = params
     numbers = _numbers(mod)

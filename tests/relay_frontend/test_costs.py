@@ -37,7 +37,7 @@ from relay_frontend import costs, kernels, load
 from relay_frontend.graph import Operator, OpGraph, TensorType
 from relay_frontend.nodes import INPUT, Node, constant
 from relay_frontend.relax.importer import import_onnx
-from tests.networks import TORCH_FILES
+from tests.networks import TORCH_FILES, TORCH_NETWORKS
 from tests.relay_frontend import torch_networks
 
 # Torch warns of the machine when oneDNN is switched off.
@@ -187,7 +187,7 @@ def _product(graph: OpGraph, operator: Operator) -> int:
     return 0
 
 
-@pytest.mark.parametrize("name", torch_networks.NAMES)
+@pytest.mark.parametrize("name", TORCH_NETWORKS)
 def test_networks_count_as_torch_counts_them(name: str) -> None:
     module, inputs = torch_networks.build(name)
     graph = load(str(TORCH_FILES / f"{name}.onnx"))

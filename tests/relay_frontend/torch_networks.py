@@ -546,8 +546,6 @@ _NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "gpt": (Gpt, "ids"),
 }
 
-NAMES = tuple(_NETWORKS)
-
 
 def build(name: str) -> Example:
     """The network called ``name``, ready for inference, and inputs for it."""

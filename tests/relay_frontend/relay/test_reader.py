@@ -17,7 +17,7 @@ from relay_frontend.errors import DynamicShapeError, NetworkError
 from relay_frontend.onnx import read_onnx
 from relay_frontend.relay import read_relay
 from relay_frontend.relay.importer import import_onnx
-from tests.networks import DIFFERENCES, TORCH_FILES, TORCH_NETWORKS
+from tests.networks import TORCH_FILES, torch_networks
 
 pytestmark = pytest.mark.relay
 
@@ -136,18 +136,7 @@ def test_load_takes_relay_modules():
 # --- Networks written in torch ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=[pytest.mark.xfail(reason=DIFFERENCES[name, "relay"], strict=True)]
-            if (name, "relay") in DIFFERENCES
-            else [],
-        )
-        for name in TORCH_NETWORKS
-    ],
-)
+@pytest.mark.parametrize("name", torch_networks("relay"))
 def test_a_network_of_torch_has_the_digest_of_its_onnx(name):
     model = onnx.load(TORCH_FILES / f"{name}.onnx")
     module, params = import_onnx(fill_weights(model, 0))

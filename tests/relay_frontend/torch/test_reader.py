@@ -11,24 +11,13 @@ import pytest
 from relay_frontend import load
 from relay_frontend.errors import DynamicShapeError, NetworkError
 from relay_frontend.onnx import read_onnx
-from tests.networks import DIFFERENCES, TORCH_FILES, TORCH_NETWORKS
+from tests import networks
+from tests.networks import TORCH_FILES, TORCH_NETWORKS
 
 torch = pytest.importorskip("torch")
 from tests.relay_frontend import torch_networks  # noqa: E402 (needs torch)
 
 pytestmark = pytest.mark.relax
-
-
-def _networks(source):
-    return [
-        pytest.param(
-            name,
-            marks=[pytest.mark.xfail(reason=DIFFERENCES[name, source], strict=True)]
-            if (name, source) in DIFFERENCES
-            else [],
-        )
-        for name in TORCH_NETWORKS
-    ]
 
 
 def _file(name):
@@ -43,13 +32,13 @@ def _assert_equal(graph, name):
     assert graph.memory_bytes == expected.memory_bytes
 
 
-@pytest.mark.parametrize("name", _networks("torch"))
+@pytest.mark.parametrize("name", networks.torch_networks("torch"))
 def test_a_module_gives_the_graph_of_its_onnx_file(name):
     module, inputs = torch_networks.build(name)
     _assert_equal(load(module, example_inputs=inputs), name)
 
 
-@pytest.mark.parametrize("name", _networks("relax"))
+@pytest.mark.parametrize("name", networks.torch_networks("relax"))
 def test_relax_gives_the_graph_of_the_onnx_file(name):
     from relay_frontend.relax.importer import import_onnx  # noqa: PLC0415
 
@@ -57,7 +46,7 @@ def test_relax_gives_the_graph_of_the_onnx_file(name):
 
 
 @pytest.mark.filterwarnings("ignore")  # torch warns of its own internals
-@pytest.mark.parametrize("name", _networks("core"))
+@pytest.mark.parametrize("name", networks.torch_networks("core"))
 def test_a_program_in_core_operators_gives_the_graph_of_the_onnx_file(name):
     from tvm.relax.frontend.torch import from_exported_program  # noqa: PLC0415
 
