@@ -20,6 +20,7 @@ __all__ = [
     "Network",
     "Node",
     "Rewrite",
+    "SourceOperator",
     "constant",
     "outside_vocabulary",
     "replace",
@@ -87,6 +88,40 @@ def outside_vocabulary(
     """A node that keeps the framework's own name, since the vocabulary cannot express it."""
     clashes = operator in OPERATORS
     return Node(f"other.{operator}" if clashes else operator, type_, inputs, source=source)
+
+
+class SourceOperator:
+    """One operator of a framework as converters see it; each reader adds what its framework has.
+
+    Args:
+        name: the framework's name for it.
+        source: its name in the network, for messages.
+        inputs: its operands that are tensors, constants included.
+    """
+
+    __slots__ = ()
+    name: str
+    source: str
+    inputs: list[Node]
+
+    @property
+    def type(self) -> TensorType:
+        """Type of the result, or of the first one."""
+        raise NotImplementedError
+
+    @property
+    def rank(self) -> int:
+        """Number of dimensions of the first operand."""
+        return len(self.inputs[0].type.shape)
+
+    def node(self, op: str, inputs: Sequence[Node] | None = None, **attrs: AttrValue) -> Node:
+        """A node of the result's type that reads ``inputs``, or all operands."""
+        operands = self.inputs if inputs is None else inputs
+        return Node(op, self.type, operands, attrs, source=self.source)
+
+    def unknown(self) -> Node:
+        """The node under the framework's own name: the vocabulary cannot express it."""
+        return outside_vocabulary(self.name, self.type, self.inputs, self.source)
 
 
 def topological(outputs: Iterable[Node]) -> list[Node]:

@@ -69,7 +69,7 @@ def _chain(op: str) -> Converter:
 
     def convert_chain(operator: OnnxNode) -> Node:
         total = operator.data
-        for operand in operator.given[1:]:
+        for operand in operator.inputs[1:]:
             shape = np.broadcast_shapes(total.type.shape, operand.type.shape)
             total = operator.step(op, shape, [total, operand])
         return total
@@ -78,7 +78,7 @@ def _chain(op: str) -> Converter:
 
 
 def _mean_of_operands(operator: OnnxNode) -> Node:
-    count = len(operator.given)
+    count = len(operator.inputs)
     total = _chain("add")(operator)
     return operator.node("divide", [total, scalar(count, total.type.dtype)])
 

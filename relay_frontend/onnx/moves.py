@@ -88,7 +88,7 @@ def _pad(operator: OnnxNode) -> Node:
 
 def _tile(operator: OnnxNode) -> Node:
     repeats = operator.int_values(1)
-    if repeats is None or len(operator.given) != 2:  # until opset 6 one dimension at a time
+    if repeats is None or len(operator.inputs) != 2:  # until opset 6 one dimension at a time
         return operator.unknown()
     return operator.node("tile", [operator.data], repeats=repeats)
 

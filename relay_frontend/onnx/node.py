@@ -10,7 +10,7 @@ import onnx
 
 from relay_frontend.errors import NetworkError
 from relay_frontend.graph import TensorType
-from relay_frontend.nodes import Node, outside_vocabulary
+from relay_frontend.nodes import Node, SourceOperator
 
 _ATTRIBUTE_FIELDS: dict[int, str] = {
     onnx.AttributeProto.FLOAT: "f",
@@ -36,7 +36,7 @@ def source_name(proto: onnx.NodeProto) -> str:
     return str(proto.name or next((name for name in proto.output if name), proto.op_type))
 
 
-class OnnxNode:
+class OnnxNode(SourceOperator):
     """What a converter needs to know of an ONNX node.
 
     Args:
@@ -47,7 +47,8 @@ class OnnxNode:
         position: which of the results ``type`` belongs to.
     """
 
-    __slots__ = ("attrs", "name", "operands", "opset", "position", "source", "type")
+    __slots__ = ("attrs", "inputs", "name", "operands", "opset", "position", "source", "type")
+    type: TensorType
 
     def __init__(
         self,
@@ -64,14 +65,10 @@ class OnnxNode:
             a.name: getattr(a, _ATTRIBUTE_FIELDS[a.type]) for a in proto.attribute
         }
         self.operands = operands
+        self.inputs = [operand for operand in operands if operand is not None]
         self.opset = opset
         self.type = type_
         self.position = position
-
-    @property
-    def given(self) -> list[Node]:
-        """The operands that are given, in order."""
-        return [operand for operand in self.operands if operand is not None]
 
     def operand(self, position: int) -> Node | None:
         """An operand, or None where it is not given."""
@@ -94,21 +91,12 @@ class OnnxNode:
         """Number of dimensions of the first operand."""
         return len(self.data.type.shape)
 
-    def node(self, op: str, inputs: Sequence[Node] | None = None, **attrs: Any) -> Node:
-        """A node of the result's type that reads ``inputs``, or all given operands."""
-        operands = self.given if inputs is None else inputs
-        return Node(op, self.type, operands, attrs, source=self.source)
-
     def step(
         self, op: str, shape: Sequence[int], inputs: Sequence[Node], dtype: str = "", **attrs: Any
     ) -> Node:
         """A node for one of the steps that make up the operator."""
         type_ = TensorType(tuple(shape), dtype or inputs[0].type.dtype)
         return Node(op, type_, inputs, attrs, source=self.source)
-
-    def unknown(self) -> Node:
-        """The node under ONNX's own name: the vocabulary cannot express it."""
-        return outside_vocabulary(self.name, self.type, self.given, self.source)
 
     def has(self, name: str) -> bool:
         """Whether the attribute is given."""

@@ -28,14 +28,14 @@ def convert(operator: OnnxNode) -> Node:
     if reader is not None:
         return reader(operator)
     # Weightless models hold their weights as ConstantOfShape of a constant shape.
-    if operator.given and all(operand.is_constant for operand in operator.given):
+    if operator.inputs and all(operand.is_constant for operand in operator.inputs):
         return fold(operator)
     needed = _NEEDED.get(operator.name, 0)
     for position in range(needed):
         operator.required(position)
-    if operator.name in _EXACT and len(operator.given) > needed:
+    if operator.name in _EXACT and len(operator.inputs) > needed:
         raise NetworkError(
-            f"{operator.name} {operator.source!r} has {len(operator.given)} operands, but takes "
+            f"{operator.name} {operator.source!r} has {len(operator.inputs)} operands, but takes "
             f"{needed}"
         )
     converter = _CONVERTERS.get(operator.name)

@@ -47,7 +47,7 @@ def _einsum(operator: OnnxNode) -> Node:
 
 def _attention(operator: OnnxNode) -> Node:
     """Heads as a dimension, nothing kept from before, no cap on the scores: else unknown."""
-    shapes = [operand.type.shape for operand in operator.given[:3]]
+    shapes = [operand.type.shape for operand in operator.inputs[:3]]
     plain = (
         all(len(shape) == 4 and shape[:2] == shapes[0][:2] for shape in shapes)
         and not any(operator.is_given(position) for position in (4, 5, 6))
@@ -73,7 +73,7 @@ def _recurrent(op: str) -> Converter:
         return operator.step(
             op,
             (length, directions, batch, hidden),
-            operator.given,
+            operator.inputs,
             hidden_size=hidden,
             num_directions=directions,
         )

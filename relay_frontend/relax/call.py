@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from relay_frontend.graph import TensorType
-from relay_frontend.nodes import Node, outside_vocabulary
+from relay_frontend.nodes import Node, SourceOperator
 
 
-class RelaxCall:
+class RelaxCall(SourceOperator):
     """What a converter needs to know of a call.
 
     Args:
@@ -43,20 +43,6 @@ class RelaxCall:
     def type(self) -> TensorType:
         """Type of the first result."""
         return self.types[0]
-
-    @property
-    def rank(self) -> int:
-        """Number of dimensions of the first operand."""
-        return len(self.inputs[0].type.shape)
-
-    def node(self, op: str, inputs: Sequence[Node] | None = None, **attrs: Any) -> Node:
-        """A node of the first result's type that reads ``inputs``, or all operands."""
-        operands = self.inputs if inputs is None else inputs
-        return Node(op, self.type, operands, attrs, source=self.source)
-
-    def unknown(self) -> Node:
-        """The node under Relax's own name: the vocabulary cannot express it."""
-        return outside_vocabulary(self.name, self.type, self.inputs, self.source)
 
     def ints(self, name: str) -> tuple[int, ...]:
         """An attribute of several integers."""

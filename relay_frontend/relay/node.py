@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from relay_frontend.graph import TensorType
-from relay_frontend.nodes import Node, outside_vocabulary
+from relay_frontend.nodes import Node, SourceOperator
 
 
-class RelayNode:
+class RelayNode(SourceOperator):
     """One output of one Relay call as the converters see it.
 
     ``first`` is the node of the call's first output where this is a further one.
     """
 
     __slots__ = ("expr", "first", "inputs", "name", "position", "source", "type")
+    type: TensorType
 
     def __init__(
         self,
@@ -39,18 +40,6 @@ class RelayNode:
     def attrs(self) -> Any:
         """Attributes of the call; reading them is slow, so only where they count."""
         return self.expr.attrs
-
-    @property
-    def rank(self) -> int:
-        """Number of dimensions of the first operand."""
-        return len(self.inputs[0].type.shape)
-
-    def node(self, op: str, inputs: Sequence[Node] | None = None, **attrs: Any) -> Node:
-        operands = self.inputs if inputs is None else inputs
-        return Node(op, self.type, operands, attrs, source=self.source)
-
-    def unknown(self) -> Node:
-        return outside_vocabulary(self.name, self.type, self.inputs, self.source)
 
     def ints(self, name: str) -> tuple[int, ...]:
         """An attribute of several integers, of which Relay keeps a single one as such."""
