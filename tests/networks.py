@@ -11,12 +11,31 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from measure.zoo import sample
+
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 DATA = Path(__file__).parent / "data"
 TORCH_FILES = DATA / "torch"
 """Weightless ONNX files of networks written in PyTorch, see ``tools/export_torch_networks.py``."""
 
-FAMILIES = ("resnet", "vgg", "mobilenet_v2", "squeezenet", "nasbench201")
+FAMILIES: dict[str, int] = {
+    "alexnet": 53,
+    "vgg": 34,
+    "resnet": 24,
+    "googlenet": 35,
+    "squeezenet": 32,
+    "mobilenet_v2": 57,
+    "mobilenet_v3": 57,
+    "mnasnet": 31,
+    "efficientnet": 27,
+    "nasbench201": 16,
+    "densenet": 24,
+    "shufflenet_v2": 47,
+    "convnext": 9,
+    "vit": 59,
+    "bert": 7,
+}
+"""Families of the zoo, and for each the seed of a network of few operators."""
 
 # All that the onnx package ships; DenseNet and Inception v2 take longest to import.
 LIGHT_NETWORKS = (
@@ -56,6 +75,19 @@ Sources are ``relay`` and ``relax`` (TVM's ONNX importers), ``torch`` (the modul
 """
 
 
+PLAIN_FAMILIES = (
+    "vgg",
+    "resnet",
+    "googlenet",
+    "squeezenet",
+    "mobilenet_v2",
+    "nasbench201",
+    "densenet",
+    "shufflenet_v2",
+)
+"""Families of convolutions, poolings and activations that TVM does not take apart."""
+
+
 def torch_networks(source: str) -> list[Any]:
     """The torch-written networks as parameters; those that differ are expected to fail."""
     return [
@@ -67,6 +99,11 @@ def torch_networks(source: str) -> list[Any]:
         )
         for name in TORCH_NETWORKS
     ]
+
+
+def zoo_network(family: str) -> onnx.ModelProto:
+    """A small network of a family of :data:`FAMILIES`."""
+    return sample(family, FAMILIES[family], "small").model
 
 
 def light(name: str) -> onnx.ModelProto:

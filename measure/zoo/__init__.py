@@ -1,21 +1,38 @@
-"""Networks to measure: five families, drawn from seeds, as ONNX without weights.
+"""Networks to measure: families, drawn from seeds, as ONNX without weights.
 
 They vary what decides latency, as the data sets of NNLQP (Liu et al., 2022) and nn-Meter (Zhang et
-al., 2021) do: kernel sizes, widths, depths, expansions and image sizes. Small ones can be measured
-in seconds even where a compiler emits naive loops; large ones are of the size that people deploy.
+al., 2021) do: kernel sizes, widths, depths, expansions, groups, input sizes and batches. Small ones
+can be measured in seconds even where a compiler emits naive loops; standard ones are of the size
+that people deploy.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any, Generic, TypeVar
 
 from onnx import ModelProto
 
-from measure.zoo import mobilenet_v2, nasbench201, resnet, squeezenet, vgg
+from measure.zoo import (
+    alexnet,
+    bert,
+    convnext,
+    densenet,
+    efficientnet,
+    googlenet,
+    mnasnet,
+    mobilenet_v2,
+    mobilenet_v3,
+    nasbench201,
+    resnet,
+    shufflenet_v2,
+    squeezenet,
+    vgg,
+    vit,
+)
 from measure.zoo.builder import NetworkBuilder, Value
 from relay_frontend.errors import InputError
 
@@ -27,22 +44,23 @@ class Size:
     Args:
         min_flops: least cost of convolutions and dense layers, a multiply-add counted as two.
         max_flops: highest cost.
-        scales: factors of the image size that a family draws.
+        max_nodes: highest number of ONNX nodes, without those that stand for parameters.
+        max_parameters: highest number of elements of all weights, which a build holds in memory.
     """
 
     min_flops: float
     max_flops: float
-    scales: tuple[int, ...]
+    max_nodes: int
+    max_parameters: float
 
 
 SIZES: dict[str, Size] = {
-    "small": Size(min_flops=5e6, max_flops=300e6, scales=(1,)),
-    "large": Size(min_flops=300e6, max_flops=10e9, scales=(2, 3, 4)),
+    "small": Size(min_flops=5e6, max_flops=300e6, max_nodes=150, max_parameters=20e6),
+    "standard": Size(min_flops=100e6, max_flops=8e9, max_nodes=250, max_parameters=80e6),
 }
 
 MIN_NODES = 15
-MAX_NODES = 150
-"""Number of ONNX nodes of a sampled network, without those that stand for parameters."""
+"""Least number of ONNX nodes of a sampled network, without those that stand for parameters."""
 
 _CANDIDATES = 8
 
@@ -76,7 +94,7 @@ class ZooNetwork:
         name: family and seed, also the name of the ONNX graph.
         family: key of :data:`FAMILIES`.
         seed: what it was drawn from.
-        model: weightless ONNX, input ``input`` float32 ``[1, 3, size, size]``, output ``logits``.
+        model: weightless ONNX with the input ``input`` and the output ``logits``.
     """
 
     name: str
@@ -86,24 +104,32 @@ class ZooNetwork:
 
 
 FAMILIES: dict[str, Family[Any]] = {
-    family.name: family
-    for family in (
-        Family(name="resnet", sample_config=resnet.sample_config, layers=resnet.layers),
-        Family(name="vgg", sample_config=vgg.sample_config, layers=vgg.layers),
-        Family(
-            name="mobilenet_v2",
-            sample_config=mobilenet_v2.sample_config,
-            layers=mobilenet_v2.layers,
-        ),
-        Family(name="squeezenet", sample_config=squeezenet.sample_config, layers=squeezenet.layers),
-        Family(
-            name="nasbench201", sample_config=nasbench201.sample_config, layers=nasbench201.layers
-        ),
+    module.__name__.rpartition(".")[2]: Family(
+        name=module.__name__.rpartition(".")[2],
+        sample_config=module.sample_config,
+        layers=module.layers,
+    )
+    for module in (
+        alexnet,
+        vgg,
+        resnet,
+        googlenet,
+        squeezenet,
+        mobilenet_v2,
+        mobilenet_v3,
+        mnasnet,
+        efficientnet,
+        nasbench201,
+        densenet,
+        shufflenet_v2,
+        convnext,
+        vit,
+        bert,
     )
 }
 
 
-def sample(family: str, seed: int, size: str = "small") -> ZooNetwork:
+def sample(family: str, seed: int, size: str = "standard") -> ZooNetwork:
     """The network of ``family`` that belongs to ``seed``: the same bytes in every process.
 
     Costs are spread evenly on a logarithmic scale between the limits of ``size``: of a few networks
@@ -131,10 +157,10 @@ def sample(family: str, seed: int, size: str = "small") -> ZooNetwork:
 
 def _sample_within(limits: Size, family: Family[Any], rng: Random) -> tuple[NetworkBuilder, Value]:
     while True:
-        config = family.sample_config(rng)
-        if limits.scales != (1,):
-            config = replace(config, input_size=config.input_size * rng.choice(limits.scales))
-        net, logits = family.layers(config)
-        affordable = limits.min_flops <= net.flops <= limits.max_flops
-        if affordable and MIN_NODES <= net.num_nodes <= MAX_NODES:
+        net, logits = family.layers(family.sample_config(rng))
+        if (
+            limits.min_flops <= net.flops <= limits.max_flops
+            and MIN_NODES <= net.num_nodes <= limits.max_nodes
+            and net.num_parameters <= limits.max_parameters
+        ):
             return net, logits

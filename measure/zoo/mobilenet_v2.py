@@ -8,26 +8,8 @@ from random import Random
 from onnx import ModelProto
 
 from measure.zoo.builder import NetworkBuilder, Value, round_width
-
-
-@dataclass(frozen=True, kw_only=True)
-class InvertedResiduals:
-    """One stage of inverted residual blocks.
-
-    Args:
-        expansion: hidden channels of a block per input channel; 1 leaves the expansion out.
-        width: output channels of each block.
-        depth: number of blocks.
-        stride: stride of the first block.
-        kernel: kernel size of the depthwise convolutions.
-    """
-
-    expansion: int
-    width: int
-    depth: int
-    stride: int
-    kernel: int = 3
-
+from measure.zoo.inverted_residual import InvertedResiduals, append_stages, vary_stage
+from measure.zoo.sampling import draw_batch, draw_image_size, draw_kernel, draw_num_classes
 
 _STAGES = (
     InvertedResiduals(expansion=1, width=16, depth=1, stride=1),
@@ -68,36 +50,26 @@ class MobileNetV2Config:
 def sample_config(rng: Random) -> MobileNetV2Config:
     """Draw a MobileNetV2; its cost is not bounded."""
     multiplier = rng.uniform(0.4, 2.0)
-    input_size = rng.choice((32, 48, 64, 80, 96))
     stages = tuple(
-        InvertedResiduals(
-            expansion=rng.randint(1, 6),
-            width=round_width(stage.width * multiplier * rng.uniform(0.7, 1.3)),
-            depth=max(1, stage.depth + rng.randint(-2, 1)),
-            stride=stage.stride,
-            kernel=rng.choice((3, 3, 5, 7)),
-        )
-        for stage in _STAGES[: rng.randint(4, 7)]
+        vary_stage(rng, stage, multiplier) for stage in _STAGES[: rng.randint(4, len(_STAGES))]
     )
     return MobileNetV2Config(
         stem_width=round_width(32 * multiplier),
-        stem_kernel=rng.choice((3, 3, 5, 7)),
-        stem_stride=rng.choice((1, 2)),
+        stem_kernel=draw_kernel(rng),
+        stem_stride=rng.choice((1, 2, 2)),
         stages=stages,
         head_width=round_width(stages[-1].width * rng.uniform(2, 4)),
-        input_size=input_size,
-        num_classes=rng.choice((10, 100, 1000)),
+        input_size=draw_image_size(rng),
+        batch=draw_batch(rng),
+        num_classes=draw_num_classes(rng),
     )
 
 
 def layers(config: MobileNetV2Config) -> tuple[NetworkBuilder, Value]:
     """The layers of ``config`` and the logits."""
-    net = NetworkBuilder(batch=config.batch, input_size=config.input_size)
+    net = NetworkBuilder.for_images(batch=config.batch, input_size=config.input_size)
     x = net.conv_bn(net.input, config.stem_width, config.stem_kernel, stride=config.stem_stride)
-    x = net.relu6(x)
-    for stage in config.stages:
-        for i in range(stage.depth):
-            x = _inverted_residual(net, x, stage, stride=stage.stride if i == 0 else 1)
+    x = append_stages(net, net.relu6(x), config.stages)
     x = net.relu6(net.conv_bn(x, config.head_width, 1))
     return net, net.classifier(x, config.num_classes)
 
@@ -106,15 +78,3 @@ def build(config: MobileNetV2Config, name: str = "mobilenet_v2") -> ModelProto:
     """``config`` as a weightless ONNX network."""
     net, logits = layers(config)
     return net.model(name, logits)
-
-
-def _inverted_residual(
-    net: NetworkBuilder, x: Value, stage: InvertedResiduals, *, stride: int
-) -> Value:
-    hidden = x.channels * stage.expansion
-    y = x
-    if stage.expansion != 1:
-        y = net.relu6(net.conv_bn(y, hidden, 1))
-    y = net.relu6(net.conv_bn(y, hidden, stage.kernel, stride=stride, groups=hidden))
-    y = net.conv_bn(y, stage.width, 1)
-    return net.add(x, y) if y.shape == x.shape else y

@@ -8,6 +8,7 @@ from random import Random
 from onnx import ModelProto
 
 from measure.zoo.builder import NetworkBuilder, Value
+from measure.zoo.sampling import draw_batch
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """What an edge of a cell may be, in the order of the benchmark."""
@@ -47,8 +48,9 @@ def sample_config(rng: Random) -> NASBench201Config:
     return NASBench201Config(
         cell=cell,
         cells_per_stage=rng.randint(1, 5),
-        width=rng.choice((8, 16, 24, 32)),
-        input_size=rng.choice((16, 32, 32)),
+        width=rng.randrange(8, 65, 8),
+        input_size=rng.choice((16, 32, 32, 48, 64, 80, 96)),
+        batch=draw_batch(rng),
         num_classes=rng.choice((10, 100, 120)),
     )
 
@@ -76,7 +78,7 @@ def live_edges(cell: tuple[str, ...]) -> list[tuple[int, int, str]]:
 
 def layers(config: NASBench201Config) -> tuple[NetworkBuilder, Value]:
     """The layers of ``config`` and the logits."""
-    net = NetworkBuilder(batch=config.batch, input_size=config.input_size)
+    net = NetworkBuilder.for_images(batch=config.batch, input_size=config.input_size)
     edges = live_edges(config.cell)
     x = net.conv_bn(net.input, config.width, 3)
     for stage in range(3):

@@ -8,6 +8,13 @@ from random import Random
 from onnx import ModelProto
 
 from measure.zoo.builder import NetworkBuilder, Value, round_width
+from measure.zoo.sampling import (
+    draw_batch,
+    draw_image_size,
+    draw_kernel,
+    draw_num_classes,
+    vary_width,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +75,21 @@ def sample_config(rng: Random) -> SqueezeNetConfig:
     """Draw a SqueezeNet; its cost is not bounded."""
     multiplier = rng.uniform(0.4, 2.0)
     return SqueezeNetConfig(
-        stem_width=round_width(64 * multiplier * rng.uniform(0.7, 1.3)),
-        stem_kernel=rng.choice((3, 5, 7)),
+        stem_width=vary_width(rng, 64 * multiplier),
+        stem_kernel=draw_kernel(rng),
         stem_stride=rng.choice((1, 2)),
-        fires=tuple(_sample_fire(rng, fire, multiplier) for fire in _FIRES[: rng.randint(4, 8)]),
-        input_size=rng.choice((32, 48, 64, 80, 96)),
-        num_classes=rng.choice((10, 100, 1000)),
+        fires=tuple(
+            _sample_fire(rng, fire, multiplier) for fire in _FIRES[: rng.randint(4, len(_FIRES))]
+        ),
+        input_size=draw_image_size(rng),
+        batch=draw_batch(rng),
+        num_classes=draw_num_classes(rng),
     )
 
 
 def layers(config: SqueezeNetConfig) -> tuple[NetworkBuilder, Value]:
     """The layers of ``config`` and the logits."""
-    net = NetworkBuilder(batch=config.batch, input_size=config.input_size)
+    net = NetworkBuilder.for_images(batch=config.batch, input_size=config.input_size)
     x = _conv_relu(net, net.input, config.stem_width, config.stem_kernel, config.stem_stride)
     for fire in config.fires:
         if fire.pool:

@@ -1,4 +1,4 @@
-"""VGG (Simonyan and Zisserman, "Very Deep Convolutional Networks", 2014) for small images."""
+"""VGG (Simonyan and Zisserman, "Very Deep Convolutional Networks", 2014)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ from random import Random
 
 from onnx import ModelProto
 
-from measure.zoo.builder import NetworkBuilder, Value, round_width
+from measure.zoo.builder import NetworkBuilder, Value
+from measure.zoo.sampling import (
+    draw_batch,
+    draw_image_size,
+    draw_kernel,
+    draw_num_classes,
+    vary_width,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,23 +45,24 @@ class VGGConfig:
 def sample_config(rng: Random) -> VGGConfig:
     """Draw a VGG network; its cost is not bounded."""
     num_stages = rng.choice((3, 4, 5))
-    base = rng.randrange(4, 41, 4)
+    base = rng.randrange(4, 65, 4)
     # The last two stages are of one width in the original, too.
     doublings = [min(i, 3) for i in range(num_stages)]
     return VGGConfig(
         batch_norm=rng.random() < 0.5,
         depths=tuple(rng.randint(1, 4) for _ in doublings),
-        widths=tuple(round_width(base * 2**i * rng.uniform(0.7, 1.3)) for i in doublings),
-        kernels=tuple(rng.choice((3, 3, 3, 5, 7)) for _ in doublings),
-        dense_widths=tuple(rng.randrange(64, 513, 32) for _ in range(rng.choice((1, 2)))),
-        input_size=rng.choice((32, 48, 64, 80, 96)),
-        num_classes=rng.choice((10, 100, 1000)),
+        widths=tuple(vary_width(rng, base * 2**i) for i in doublings),
+        kernels=tuple(draw_kernel(rng) for _ in doublings),
+        dense_widths=tuple(rng.randrange(128, 2049, 64) for _ in range(rng.choice((1, 2)))),
+        input_size=draw_image_size(rng),
+        batch=draw_batch(rng),
+        num_classes=draw_num_classes(rng),
     )
 
 
 def layers(config: VGGConfig) -> tuple[NetworkBuilder, Value]:
     """The layers of ``config`` and the logits."""
-    net = NetworkBuilder(batch=config.batch, input_size=config.input_size)
+    net = NetworkBuilder.for_images(batch=config.batch, input_size=config.input_size)
     x = net.input
     for depth, width, kernel in zip(config.depths, config.widths, config.kernels, strict=True):
         for _ in range(depth):

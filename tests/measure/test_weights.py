@@ -132,8 +132,8 @@ def test_seed_decides_the_values_and_the_model_is_left_alone() -> None:
 
 
 def test_equal_parameters_get_different_values() -> None:
-    graph = sample("resnet", 0).model.graph
-    filled = fill_weights(sample("resnet", 0).model, seed=0)
+    graph = sample("resnet", 0, "small").model.graph
+    filled = fill_weights(sample("resnet", 0, "small").model, seed=0)
     assert len(graph.node) > len(filled.graph.node)
     blobs = [array.tobytes() for array in arrays(filled).values()]
     assert len(set(blobs)) == len(blobs)
@@ -229,7 +229,7 @@ def test_stripping_an_opset_without_constant_of_shape_is_an_error() -> None:
 
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 def test_zoo_network_comes_back_from_filling_and_stripping(family: str) -> None:
-    model = sample(family, 1).model
+    model = sample(family, 1, "small").model
     stripped = strip_weights(fill_weights(model, seed=0))
     onnx.checker.check_model(stripped, full_check=True)
     assert by_name(stripped.graph.node) == by_name(model.graph.node)
@@ -237,7 +237,7 @@ def test_zoo_network_comes_back_from_filling_and_stripping(family: str) -> None:
 
 
 def test_filled_zoo_network_computes_finite_varied_numbers() -> None:
-    logits = run(fill_weights(sample("mobilenet_v2", 3).model, seed=0))
+    logits = run(fill_weights(sample("mobilenet_v2", 3, "small").model, seed=0))
     assert np.isfinite(logits).all()
     assert float(logits.std()) > 1e-3
 

@@ -11,13 +11,12 @@ import onnx
 from google.protobuf.message import DecodeError
 from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
 
-from measure.zoo import sample
 from relay_frontend import native, tokenize
 from relay_frontend.canonical.canonicalize import canonicalize
 from relay_frontend.errors import CostModelError
 from relay_frontend.graph import OpGraph
 from relay_frontend.onnx import read_network, read_onnx
-from tests.networks import FAMILIES, conv_bn_relu, light
+from tests.networks import FAMILIES, conv_bn_relu, light, zoo_network
 from tests.relay_frontend.operator_cases import CASES
 
 EXTENTS = (-(2**63), -(2**31), -2, -1, 0, 1, 2, 3, 7, 2**16, 2**31 - 1, 2**31, 2**40, 2**62)
@@ -27,7 +26,7 @@ EXTENTS = (-(2**63), -(2**31), -2, -1, 0, 1, 2, 3, 7, 2**16, 2**31 - 1, 2**31, 2
 @cache
 def seeds() -> tuple[bytes, ...]:
     """The valid models that are mutated: every operator, and small whole networks."""
-    networks = [sample(family, 0).model for family in FAMILIES]
+    networks = [zoo_network(family) for family in FAMILIES]
     models = [*(case.model for case in CASES), *networks, conv_bn_relu(), light("squeezenet")]
     return tuple(model.SerializeToString() for model in models)
 

@@ -32,18 +32,15 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.utils.flop_counter import FlopCounterMode
 
 from measure.weights import fill_weights
-from measure.zoo import FAMILIES, sample
 from relay_frontend import costs, kernels, load
 from relay_frontend.graph import Operator, OpGraph, TensorType
 from relay_frontend.nodes import INPUT, Node, constant
 from relay_frontend.relax.importer import import_onnx
-from tests.networks import TORCH_FILES, TORCH_NETWORKS
+from tests.networks import PLAIN_FAMILIES, TORCH_FILES, TORCH_NETWORKS, zoo_network
 from tests.relay_frontend import torch_networks
 
 # Torch warns of the machine when oneDNN is switched off.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
-
-_SEEDS = {"resnet": 3, "vgg": 21, "squeezenet": 5, "nasbench201": 25, "mobilenet_v2": 17}
 
 
 @contextmanager
@@ -209,9 +206,9 @@ _SAME_RULES = {
 
 
 @pytest.mark.relax
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", PLAIN_FAMILIES)
 def test_kernels_cost_what_their_operators_do(name: str) -> None:
-    module = import_onnx(fill_weights(sample(name, _SEEDS[name]).model, seed=0))
+    module = import_onnx(fill_weights(zoo_network(name), seed=0))
     graph = load(module)
     compared = 0
     for kernel in kernels(module, tvm.target.Target({"kind": "llvm"})):

@@ -19,17 +19,15 @@ import tvm
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper, shape_inference
 
 from measure.weights import fill_weights
-from measure.zoo import FAMILIES, sample
 from relay_frontend import Kernel, OpGraph, kernels, load
 from relay_frontend.errors import InputError, NetworkError
 from relay_frontend.graph import TensorType
+from tests.networks import PLAIN_FAMILIES, zoo_network
 
 _RELAY = importlib.util.find_spec("tvm.relay") is not None
 pytestmark = pytest.mark.relay if _RELAY else pytest.mark.relax
 
 _TARGET = "llvm -mtriple=x86_64-linux-gnu -mcpu=x86-64-v3" if _RELAY else {"kind": "llvm"}
-_SEEDS = {"resnet": 3, "vgg": 21, "squeezenet": 5, "nasbench201": 25, "mobilenet_v2": 17}
-"""Small networks of each family."""
 
 # How the names of kernels call an operator.
 _WORDS = {
@@ -63,7 +61,7 @@ def _found(model: ModelProto) -> tuple[OpGraph, list[Kernel]]:
 
 @cache
 def _family(name: str) -> tuple[ModelProto, OpGraph, list[Kernel]]:
-    model = fill_weights(sample(name, _SEEDS[name]).model, seed=0)
+    model = fill_weights(zoo_network(name), seed=0)
     return model, *_found(model)
 
 
@@ -92,17 +90,13 @@ def _named(kernel: Kernel, op: str) -> int:
     return kernel.kind.count(_WORDS[op])
 
 
-def test_each_family_is_there() -> None:
-    assert set(_SEEDS) == set(FAMILIES)
-
-
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", PLAIN_FAMILIES)
 def test_kernels_are_those_that_the_built_network_calls(name: str) -> None:
     model, _, found = _family(name)
     assert [kernel.name for kernel in found] == _built_names(model)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", PLAIN_FAMILIES)
 def test_the_name_of_a_kernel_tells_its_members(name: str) -> None:
     _, graph, found = _family(name)
     words = [op for op in _WORDS if op != "matmul"]
@@ -111,7 +105,7 @@ def test_the_name_of_a_kernel_tells_its_members(name: str) -> None:
         assert {op: members[op] for op in words} == {op: _named(kernel, op) for op in words}
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", PLAIN_FAMILIES)
 def test_every_operator_is_in_exactly_one_kernel_of_a_plain_network(name: str) -> None:
     _, graph, found = _family(name)
     owners = Counter(position for kernel in found for position in kernel.operators)
@@ -119,7 +113,7 @@ def test_every_operator_is_in_exactly_one_kernel_of_a_plain_network(name: str) -
         assert owners[position] == 1 or operator.op == "reshape"
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", PLAIN_FAMILIES)
 def test_a_kernel_writes_what_its_last_operator_does(name: str) -> None:
     _, graph, found = _family(name)
     for kernel in found:

@@ -12,13 +12,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from measure.weights import fill_weights
-from measure.zoo import sample
 from relay_frontend import load, native
 from relay_frontend.canonical.canonicalize import canonicalize
 from relay_frontend.errors import CostModelError, DynamicShapeError, NetworkError
 from relay_frontend.onnx import read_network, read_onnx
 from relay_frontend.onnx.weights import without_weights
-from tests.networks import FAMILIES, LIGHT, TORCH_FILES, conv_bn_relu, light, model
+from tests.networks import FAMILIES, LIGHT, TORCH_FILES, conv_bn_relu, light, model, zoo_network
 from tests.relay_frontend.fuzzing import fuzz_case
 from tests.relay_frontend.operator_cases import CASES
 
@@ -64,7 +63,7 @@ def assert_left_to_python(source, error: type[CostModelError], match: str, shape
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_networks_of_the_zoo_are_the_same(family):
-    network = sample(family, 1).model
+    network = zoo_network(family)
     graph = assert_same(network)
     assert assert_same(fill_weights(network, 0)).digest == graph.digest
 

@@ -6,15 +6,14 @@ import numpy as np
 import onnx
 
 from measure.weights import fill_weights
-from measure.zoo import sample
 from relay_frontend.canonical.canonicalize import canonicalize
 from relay_frontend.onnx import read_network
 from relay_frontend.onnx.weights import without_weights
-from tests.networks import conv_bn_relu, model
+from tests.networks import conv_bn_relu, model, zoo_network
 
 
 def test_large_content_goes_and_types_stay():
-    network = fill_weights(sample("mobilenet_v2", 0).model, 0)
+    network = fill_weights(zoo_network("alexnet"), 0)
     size = len(network.SerializeToString())
     light = without_weights(network)
     assert len(light.SerializeToString()) < size / 50

@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from measure.weights import fill_weights
-from measure.zoo import sample
 from relay_frontend import load, native
 from relay_frontend.canonical.canonicalize import canonicalize
 from relay_frontend.errors import CostModelError, DynamicShapeError, NetworkError
-from tests.networks import FAMILIES, conv_bn_relu, light
+from tests.networks import FAMILIES, conv_bn_relu, light, zoo_network
 from tests.relay_frontend import relax_cases
 from tests.relay_frontend.operator_cases import CASES
 
@@ -80,7 +79,7 @@ def assert_left_to_python(module, error: type[CostModelError] | None = None, mat
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_networks_of_the_zoo_are_the_same(family):
-    assert_same(import_onnx(sample(family, 1).model))
+    assert_same(import_onnx(zoo_network(family)))
 
 
 @pytest.mark.parametrize("name", LIGHT)
@@ -114,7 +113,7 @@ def test_each_operator_is_the_same(case):
 def test_weights_as_constants_are_the_same():
     from tvm.relax.frontend.onnx import from_onnx  # noqa: PLC0415
 
-    network = sample("mobilenet_v2", 0).model
+    network = zoo_network("mobilenet_v2")
     graph = assert_same(from_onnx(fill_weights(network, 0)))
     assert graph.digest == load(network).digest
 

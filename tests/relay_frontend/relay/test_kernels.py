@@ -77,7 +77,7 @@ _NETWORKS: dict[str, Callable[[NetworkBuilder], Value]] = {
 
 @cache
 def _imported(name: str) -> _Imported:
-    net = NetworkBuilder(batch=1, input_size=32)
+    net = NetworkBuilder.for_images(batch=1, input_size=32)
     return import_onnx(fill_weights(net.model(name, _NETWORKS[name](net)), seed=0))
 
 

@@ -15,13 +15,12 @@ from tvm import relay
 from tvm._ffi.base import _LIB
 
 from measure.weights import fill_weights
-from measure.zoo import sample
 from relay_frontend import load, native
 from relay_frontend.canonical.canonicalize import canonicalize
 from relay_frontend.errors import CostModelError, DynamicShapeError, NetworkError
 from relay_frontend.relay import read_network, read_relay
 from relay_frontend.relay.importer import import_onnx
-from tests.networks import FAMILIES, TORCH_FILES, light
+from tests.networks import FAMILIES, TORCH_FILES, light, zoo_network
 from tests.relay_frontend.operator_cases import CASES
 
 pytestmark = [
@@ -70,7 +69,7 @@ def module_of(body, *inputs):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_networks_of_the_zoo_are_the_same(family):
-    assert_same_typed_and_untyped(sample(family, 1).model)
+    assert_same_typed_and_untyped(zoo_network(family))
 
 
 @pytest.mark.parametrize("name", LIGHT)
@@ -227,7 +226,7 @@ def test_types_of_untyped_modules_are_those_of_type_inference(name):
     assert_same(module, ["w", "g", "d"])
 
 
-@pytest.mark.parametrize("model", [lambda: sample("resnet", 1).model, lambda: onnx.load(TORCH[0])])
+@pytest.mark.parametrize("model", [lambda: zoo_network("resnet"), lambda: onnx.load(TORCH[0])])
 def test_common_networks_need_no_type_inference(model):
     module, params = import_onnx(fill_weights(model(), 0))
     untyped = []
