@@ -23,6 +23,10 @@ from relay_frontend.graph import TensorType
 from relay_frontend.kernel import Kernel
 
 WEIGHTS_FUNCTION = "main_transform_params"
+KINDS = ("llvm", "cuda")
+"""Kinds of targets that kernels are known for."""
+
+_LAST_FUSING = "FuseTIR"
 
 _FOLDED: dict[str, Callable[..., Any]] = {"relax.isnan": np.isnan, "relax.where": np.where}
 _OPS_ENDING_IN_DIGIT = ("atan2", "expm1", "log10", "log2")
@@ -33,7 +37,9 @@ class FusedModule:
     """A Relax module after fusion, before memory planning and code generation.
 
     Args:
-        mod: ``main(*inputs, *weights)`` and the PrimFuncs that it calls.
+        mod: ``main(*inputs, *weights)`` and the PrimFuncs that it calls, scheduled for the target.
+        unscheduled: the PrimFuncs as they were fused, from which FLOPs are counted: the loops of a
+            schedule may guard or repeat what is computed once.
         inputs: types of the data inputs of ``main``.
         weights: types of the weights of ``main``, which follow the inputs.
         weights_mod: function ``main_transform_params``, from the tuple of the network's own
@@ -43,6 +49,7 @@ class FusedModule:
     """
 
     mod: tvm.IRModule = field(repr=False)
+    unscheduled: tvm.IRModule = field(repr=False)
     inputs: tuple[TensorType, ...]
     weights: tuple[TensorType, ...]
     weights_mod: tvm.IRModule = field(repr=False)
@@ -68,17 +75,24 @@ def run_pass(step: tvm.transform.Pass, mod: tvm.IRModule) -> tvm.IRModule:
         raise NetworkError(f"TVM's pass {step.info.name} rejects the network: {reason}") from error
 
 
-def fuse(mod: tvm.IRModule, target: tvm.target.Target, run: RunPass = run_pass) -> FusedModule:
+def fuse(
+    mod: tvm.IRModule,
+    target: tvm.target.Target,
+    run: RunPass = run_pass,
+    schedule: Sequence[tvm.transform.Pass] = (),
+) -> FusedModule:
     """Run the graph-level passes of TVM's default pipeline for ``target``.
 
     The passes are those of ``relax.get_default_pipeline(target)`` up to fusion, after the usual
-    simplifications of inference: batch norm folded into its convolution, else decomposed.
+    simplifications of inference: batch norm folded into its convolution, else decomposed. For a
+    GPU the pipeline then schedules the kernels.
 
     Args:
         mod: function ``main``, whose first ``num_input`` parameters (an attribute; without it,
             all) are data and whose other parameters are weights; weights may be constants too.
         target: what the kernels are for; it decides the passes.
         run: runs a pass; who wants to see what each of them does gives their own.
+        schedule: passes that schedule the fused PrimFuncs, ahead of those of the pipeline.
 
     Raises:
         NetworkError: there is no function ``main``, it takes something else than tensors, or a
@@ -87,13 +101,18 @@ def fuse(mod: tvm.IRModule, target: tvm.target.Target, run: RunPass = run_pass) 
     """
     mod, constants = _lift_constants(mod)
     with target:
-        for step in _passes(target):
+        for step in _fusing_passes(target):
+            mod = run(step, mod)
+        # A copy: dlight changes the module that it is given.
+        unscheduled = tvm.IRModule(mod.functions, attrs=mod.attrs)
+        for step in (*schedule, *_scheduling_passes(target)):
             mod = run(step, mod)
     main = _without(mod, WEIGHTS_FUNCTION, keep="main")
     num_input = int(main["main"].attrs["num_input"])
     types = tuple(type_ for param in main["main"].params for type_ in _tensor_types(param.ty))
     return FusedModule(
         mod=main,
+        unscheduled=unscheduled,
         inputs=types[:num_input],
         weights=types[num_input:],
         weights_mod=_without(mod, "main", keep=WEIGHTS_FUNCTION),
@@ -101,7 +120,7 @@ def fuse(mod: tvm.IRModule, target: tvm.target.Target, run: RunPass = run_pass) 
     )
 
 
-def _passes(target: tvm.target.Target) -> list[tvm.transform.Pass]:
+def _fusing_passes(target: tvm.target.Target) -> list[tvm.transform.Pass]:
     passes: list[tvm.transform.Pass] = [
         _fold_batch_norm,
         relax.transform.DecomposeOpsForInference(),
@@ -112,7 +131,17 @@ def _passes(target: tvm.target.Target) -> list[tvm.transform.Pass]:
         if step.info.name == "FuseOps":
             passes.append(relax.transform.LiftTransformParams())
         passes.append(step)
-    return [*passes, relax.transform.RewriteDataflowReshape()]
+        if step.info.name == _LAST_FUSING:
+            break
+    return passes
+
+
+def _scheduling_passes(target: tvm.target.Target) -> list[tvm.transform.Pass]:
+    """What the pipeline does with fused PrimFuncs; reshapes then stop to be any."""
+    steps = list(relax.pipeline.legalize_passes(target))
+    names = [step.info.name for step in steps]
+    rest = steps[names.index(_LAST_FUSING) + 1 :]
+    return [*rest, relax.transform.RewriteDataflowReshape()]
 
 
 def kernels(mod: tvm.IRModule, target: str | tvm.target.Target) -> tuple[Kernel, ...]:
@@ -135,7 +164,8 @@ def fused_kernels(fused: FusedModule) -> tuple[Kernel, ...]:
         var = call.args[0]
         name = str(var.name_hint)
         if name not in flops:
-            flops[name] = int(estimate_tir_flops(tvm.IRModule({var: fused.mod[var]})))
+            function = fused.unscheduled[name]
+            flops[name] = int(estimate_tir_flops(tvm.IRModule({name: function})))
         found.append(
             Kernel(
                 name=name,
@@ -149,10 +179,10 @@ def fused_kernels(fused: FusedModule) -> tuple[Kernel, ...]:
 
 
 def parse_target(target: str | tvm.target.Target) -> tvm.target.Target:
-    """TVM's object for a target string.
+    """TVM's object for a target string; a GPU without a host gets TVM's default CPU as its host.
 
     Raises:
-        InputError: TVM does not know it, or it is no CPU.
+        InputError: TVM does not know it, or it is neither a CPU nor a GPU with CUDA.
     """
     try:
         parsed = tvm.target.Target(target)
@@ -161,8 +191,13 @@ def parse_target(target: str | tvm.target.Target) -> tvm.target.Target:
             f"TVM rejects target {target!r}: {error}; give a JSON object such as "
             '{"kind": "llvm", "mcpu": "znver3"}'
         ) from error
-    if parsed.kind.name != "llvm":
-        raise InputError(f"target {target!r} is no CPU: this toolchain builds for kind 'llvm'")
+    if parsed.kind.name not in KINDS:
+        raise InputError(
+            f"target {target!r} is of kind {parsed.kind.name!r}: this toolchain builds for "
+            + " and ".join(KINDS)
+        )
+    if parsed.kind.name == "cuda" and parsed.host is None:
+        return tvm.target.Target(parsed, host=tvm.target.Target("llvm"))
     return parsed
 
 

@@ -84,7 +84,7 @@ def fuse(
         InputError: TVM does not know the target.
         NetworkError: a pass of TVM rejects the module.
     """
-    tvm_target = _target(target)
+    tvm_target = parse_target(target)
     function = relay.build_module.bind_params_by_name(mod["main"], dict(params))
     module = tvm.IRModule.from_expr(function)
     try:
@@ -116,7 +116,12 @@ def fused_kernels(fused: FusedModule) -> tuple[Kernel, ...]:
     return tuple(_kernel(call, names) for call in fused.calls())
 
 
-def _target(target: str | tvm.target.Target) -> tvm.target.Target:
+def parse_target(target: str | tvm.target.Target) -> tvm.target.Target:
+    """TVM's object for a target string.
+
+    Raises:
+        InputError: TVM does not know it.
+    """
     try:
         return tvm.target.Target(target)
     except (tvm.TVMError, ValueError) as error:
