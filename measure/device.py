@@ -7,6 +7,7 @@ import json
 import os
 import platform as _platform
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,11 @@ class Device:
             architecture=_platform.machine(),
         )
 
+    @classmethod
+    def named(cls, name: str) -> Device:
+        """A machine of which nothing is known but the name that its user gave it."""
+        return cls(cpu=name, cpu_revision="", cores=0, memory_bytes=0, os="", architecture="")
+
     @property
     def short_name(self) -> str:
         """CPU and cores without the vendor's marks, such as ``epyc-9r14-2c``."""
@@ -68,6 +74,32 @@ class Device:
     def to_dict(self) -> dict[str, Any]:
         """The fingerprint as plain JSON values."""
         return dataclasses.asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fingerprint:
+    """A device as a toolchain compiles for it.
+
+    Args:
+        device: the machine.
+        toolchain: name of the toolchain that runs there.
+        target: what the toolchain compiles for by default on that machine.
+        versions: of the toolchain there.
+    """
+
+    device: Device
+    toolchain: str
+    target: str
+    versions: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Fingerprint:
+        """The inverse of :meth:`to_dict`."""
+        return cls(**{**values, "device": Device(**values["device"])})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -71,5 +71,13 @@ class TimeLimitError(MeasurementError):
         )
 
 
+class DeviceError(CostModelError):
+    """A device cannot be reached, stalls or lost its connection: infrastructure, no network."""
+
+
+class LeaseLostError(CostModelError):
+    """The lease on a job ran out and another process has the job now; nothing was stored."""
+
+
 class WorkerError(CostModelError):
     """A worker process could not start, died or stopped answering: infrastructure, no network."""

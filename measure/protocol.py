@@ -13,7 +13,7 @@ import math
 import time as _time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +23,11 @@ from measure.errors import ProtocolError
 Samples = npt.NDArray[np.float64]
 Timer = Callable[[int], float]
 Clock = Callable[[], float]
+StopReason = Literal["settled", "max_samples", "max_round_s"]
 
 _QUANTILES = {"lq": 0.25, "median": 0.5}
-_STANDARD_NAME = "v1-lq"
+_STANDARD = "v1"
+_STANDARD_NAME = f"{_STANDARD}-lq"
 _BOOTSTRAP_RESAMPLES = 1000
 # A sample shorter than asked costs precision, one longer only time: aim a little above.
 _CALIBRATION_MARGIN = 1.1
@@ -38,8 +40,8 @@ class Protocol:
 
     Args:
         name: ends in the statistic that is the label: ``-lq`` (lower quartile, for machines shared
-            with others) or ``-median``. ``v1-lq`` stands for the defaults; any other settings need
-            another name.
+            with others) or ``-median``. ``v1`` before it stands for the defaults; any other
+            settings need another name.
         warmup_s: at least this long the network runs before the first sample; calibration counts.
         min_sample_s: a sample averages as many inferences as fit in this time, at least one.
         min_samples: samples of a round, however long they take.
@@ -73,10 +75,11 @@ class Protocol:
                 f"protocol {self.name!r}: expected 1 <= min_samples <= max_samples, "
                 f"got {self.min_samples} and {self.max_samples}"
             )
-        changed = [f.name for f in dataclasses.fields(self) if getattr(self, f.name) != f.default]
-        if self.name == _STANDARD_NAME and changed:
+        settings = [field for field in dataclasses.fields(self) if field.name != "name"]
+        changed = [field.name for field in settings if getattr(self, field.name) != field.default]
+        if self.name.rpartition("-")[0] == _STANDARD and changed:
             raise ProtocolError(
-                f"protocol {_STANDARD_NAME!r} has fixed settings, but {', '.join(changed)} "
+                f"protocol {self.name!r} has fixed settings, but {', '.join(changed)} "
                 "differ: give the protocol another name, such as 'quick-lq'"
             )
 
@@ -86,20 +89,59 @@ class Protocol:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """How the inner count was found: each try as its number of inferences and their seconds."""
+
+    inner_count: int
+    steps: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Sampling:
     """What one timing round saw.
 
     Args:
         samples: mean latency in ms of ``inner_count`` inferences in a row, one per sample, in the
             order taken; none is ever dropped.
-        inner_count: inferences per sample.
         first_ms: the very first inference, cold; no sample.
-        duration_s: wall time of the round, warm-up and calibration included.
+        calibration: how ``inner_count`` was found.
+        warmup_s: wall time before the first sample, the first inference and calibration included.
+        duration_s: wall time of the round, ``warmup_s`` included.
+        stop: what ended the round: the median was ``settled``, or a limit of the protocol.
+        median_interval: bootstrap interval in ms of the median of all samples, by which the stop
+            rule went.
     """
 
     samples: Samples
-    inner_count: int
     first_ms: float
+    calibration: Calibration
+    warmup_s: float
+    duration_s: float
+    stop: StopReason
+    median_interval: tuple[float, float]
+
+    @property
+    def inner_count(self) -> int:
+        """Inferences per sample."""
+        return self.calibration.inner_count
+
+    def notes(self) -> dict[str, Any]:
+        """How the samples were taken, as plain JSON values beside the conditions of the round."""
+        return {
+            "first_ms": self.first_ms,
+            "warmup_s": self.warmup_s,
+            "calibration": [list(step) for step in self.calibration.steps],
+            "stop": self.stop,
+            "median_interval_ms": list(self.median_interval),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelSampling:
+    """Samples in ms of each kernel, ``[kernel_repeats, num_kernels]``, means of ``inner_count``."""
+
+    samples: Samples
+    inner_count: int
     duration_s: float
 
 
@@ -109,57 +151,74 @@ def sample_latency(
     """Warm up, calibrate the inner count and sample until the median is known well enough."""
     start = clock()
     first_s = time(1)
-    inner_count = calibrate(time, protocol)
+    calibration = calibrate(time, protocol)
+    number = calibration.inner_count
     while clock() - start < protocol.warmup_s:
-        time(inner_count)
-    samples = sample(lambda: time(inner_count) / inner_count, protocol, seed=seed, clock=clock)
+        time(number)
+    warmup_s = clock() - start
+    samples, stop, interval = sample(lambda: time(number) / number, protocol, seed, clock)
     return Sampling(
         samples=samples,
-        inner_count=inner_count,
         first_ms=first_s * 1e3,
+        calibration=calibration,
+        warmup_s=warmup_s,
         duration_s=clock() - start,
+        stop=stop,
+        median_interval=interval,
     )
 
 
-def calibrate(time: Timer, protocol: Protocol) -> int:
-    """The number of inferences in a row that last ``min_sample_s``; 1 if a single one does.
+def calibrate(time: Timer, protocol: Protocol) -> Calibration:
+    """Find the number of inferences in a row that last ``min_sample_s``; 1 if a single one does.
 
     They last it twice in a row: one disturbed run is no reason for short samples.
     """
+    steps: list[tuple[int, float]] = []
+
+    def attempt(number: int) -> float:
+        steps.append((number, time(number)))
+        return steps[-1][1]
+
     number = 1
     while True:
-        elapsed = time(number)
+        elapsed = attempt(number)
         if elapsed >= protocol.min_sample_s:
-            elapsed = min(elapsed, time(number))
+            elapsed = min(elapsed, attempt(number))
         if elapsed >= protocol.min_sample_s:
-            return number
+            return Calibration(inner_count=number, steps=tuple(steps))
         wanted = _CALIBRATION_MARGIN * protocol.min_sample_s / max(elapsed, 1e-9)
         number = math.ceil(number * min(wanted, _MAX_GROWTH))
 
 
-def sample(time: Callable[[], float], protocol: Protocol, *, seed: int, clock: Clock) -> Samples:
-    """Samples in ms of ``time()`` (in s) until a limit of ``protocol`` is met."""
+def sample(
+    time: Callable[[], float], protocol: Protocol, seed: int, clock: Clock
+) -> tuple[Samples, StopReason, tuple[float, float]]:
+    """Samples in ms of ``time()`` (in s), what ended them and the interval of their median."""
     rng = np.random.default_rng(seed)
     start = clock()
     samples: list[float] = []
-    while len(samples) < protocol.max_samples:
+    while True:
         samples.append(time() * 1e3)
         if len(samples) < protocol.min_samples:
             continue
         values = np.array(samples)
-        if clock() - start >= protocol.max_round_s or is_settled(values, protocol, rng):
-            break
-    return np.array(samples)
+        interval = median_interval(values, protocol.confidence, rng)
+        if is_settled(values, interval, protocol):
+            return values, "settled", interval
+        if clock() - start >= protocol.max_round_s:
+            return values, "max_round_s", interval
+        if len(samples) >= protocol.max_samples:
+            return values, "max_samples", interval
 
 
-def is_settled(samples: Samples, protocol: Protocol, rng: np.random.Generator) -> bool:
+def is_settled(samples: Samples, interval: tuple[float, float], protocol: Protocol) -> bool:
     """Whether the bootstrap interval of the median lies within ``interval`` of the median.
 
     A single sample never settles: resampling it shows no spread.
     """
     if len(samples) < 2:
         return False
-    low, high = median_interval(samples, protocol.confidence, rng)
+    low, high = interval
     median = float(np.median(samples))
     return low >= median * (1 - protocol.interval) and high <= median * (1 + protocol.interval)
 
@@ -175,16 +234,23 @@ def median_interval(
     return float(low), float(high)
 
 
-def sample_kernels(time: Callable[[int, int], np.ndarray], protocol: Protocol) -> Samples:
-    """Samples in ms of each kernel, ``[kernel_repeats, num_kernels]``.
+def sample_kernels(
+    time: Callable[[int, int], np.ndarray],
+    protocol: Protocol,
+    *,
+    clock: Clock = _time.perf_counter,
+) -> KernelSampling:
+    """Time every kernel ``kernel_repeats`` times.
 
-    ``time(number, repeat)`` gives the mean of each kernel over ``number`` runs. The number is such
-    that a sweep over all kernels lasts ``min_sample_s``, so one run for a slow network.
+    ``time(number, repeat)`` gives the mean in ms of each kernel over ``number`` runs. The number is
+    such that a sweep over all kernels lasts ``min_sample_s``, so one run for a slow network.
     """
+    start = clock()
     first = np.asarray(time(1, 1), dtype=np.float64)
     sweep_s = float(first.sum()) * 1e-3
     number = max(1, math.ceil(protocol.min_sample_s / max(sweep_s, 1e-6)))
-    return np.asarray(time(number, protocol.kernel_repeats), dtype=np.float64)
+    samples = np.asarray(time(number, protocol.kernel_repeats), dtype=np.float64)
+    return KernelSampling(samples=samples, inner_count=number, duration_s=clock() - start)
 
 
 def label(samples: Samples, protocol: str | Protocol = _STANDARD_NAME) -> float:
@@ -215,3 +281,23 @@ def label_noise(
     if not pairs:
         return None
     return sum(abs(estimate - truth) / truth for estimate, truth in pairs) / len(pairs)
+
+
+def between_round_spread(
+    rounds: Sequence[Samples], protocol: str | Protocol = _STANDARD_NAME
+) -> float | None:
+    """How far the highest label of a round lies above the lowest, as a part of the lowest.
+
+    None for one round.
+    """
+    labels = [label(samples, protocol) for samples in rounds]
+    return max(labels) / min(labels) - 1 if len(labels) > 1 else None
+
+
+def within_round_spread(rounds: Sequence[Samples]) -> float:
+    """Interquartile range of the samples of a round as a part of their median; mean over rounds."""
+    spreads = []
+    for samples in rounds:
+        low, median, high = np.quantile(samples, [0.25, 0.5, 0.75])
+        spreads.append((high - low) / median)
+    return float(np.mean(spreads))

@@ -21,7 +21,8 @@ class Round:
         duration_s: wall time of the round.
         inner_count: inferences that each sample averages.
         samples: latencies in ms, in the order taken.
-        conditions: state of the machine meanwhile, as plain JSON values.
+        conditions: state of the device meanwhile, and how the samples were taken, as plain JSON
+            values.
     """
 
     started_at: float
@@ -32,11 +33,28 @@ class Round:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KernelTiming:
+    """When and under which conditions the kernels of a network were timed; fields as of `Round`."""
+
+    started_at: float
+    duration_s: float
+    inner_count: int
+    conditions: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class KernelTimes:
-    """The kernel calls of a network and their times in ms, ``[num_kernels, num_samples]``."""
+    """The kernel calls of a network and their times.
+
+    Args:
+        kernels: one per call, in call order.
+        samples: in ms, ``[num_kernels, num_samples]``.
+        timing: None where it was not recorded, as in databases of the first schema.
+    """
 
     kernels: tuple[Kernel, ...]
     samples: Samples
+    timing: KernelTiming | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,23 +98,53 @@ class Work:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LatencyStats:
+    """The labels in ms of all networks of a platform."""
+
+    min: float
+    median: float
+    max: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseStats:
+    """Label noise over the ``networks`` that have two or more rounds; see ``Latency.noise``."""
+
+    networks: int
+    median: float
+    mean: float
+    p90: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlatformStats:
     """What is stored for one platform.
 
     Args:
         platform: its name.
-        networks: networks with a latency.
+        families: networks with a latency, by family.
+        latency_ms: of those; None where there is none.
         disturbed: those of them without an undisturbed round.
-        rounds: timing rounds that latencies are taken from.
+        rounds: timing rounds, the disturbed ones included.
+        disturbed_rounds: timing rounds that were disturbed.
         kernel_calls: timed calls of kernels.
-        failures: networks by the stage that failed.
-        label_noise: mean over the networks of two or more rounds; None where there is none.
+        failures: networks that failed, by stage and cause.
+        label_noise: None where no network has two rounds.
+        jobs: jobs by state.
     """
 
     platform: str
-    networks: int
+    families: dict[str, int]
+    latency_ms: LatencyStats | None
     disturbed: int
     rounds: int
+    disturbed_rounds: int
     kernel_calls: int
-    failures: dict[str, int]
-    label_noise: float | None
+    failures: dict[tuple[str, str], int]
+    label_noise: NoiseStats | None
+    jobs: dict[str, int]
+
+    @property
+    def networks(self) -> int:
+        """Networks with a latency."""
+        return sum(self.families.values())

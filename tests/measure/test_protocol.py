@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from measure.errors import ProtocolError
 from measure.protocol import (
     Protocol,
+    between_round_spread,
     calibrate,
     is_settled,
     label,
@@ -17,6 +19,7 @@ from measure.protocol import (
     median_interval,
     sample_kernels,
     sample_latency,
+    within_round_spread,
 )
 
 
@@ -50,19 +53,26 @@ def noisy(latency_s: float, spread: float) -> FakeNetwork:
 @pytest.mark.parametrize("latency_s", [1e-7, 3e-5, 0.004, 0.09, 0.1, 2.2])
 def test_a_sample_lasts_the_minimum_or_one_run(latency_s: float) -> None:
     protocol = Protocol()
-    number = calibrate(steady(latency_s).time, protocol)
+    number = calibrate(steady(latency_s).time, protocol).inner_count
     assert number * latency_s >= protocol.min_sample_s
     assert number == 1 or number * latency_s < 2.5 * protocol.min_sample_s
 
 
 def test_calibration_survives_a_clock_that_shows_nothing_for_one_run() -> None:
     elapsed = iter([0.0, 0.0, 0.2, 0.2])
-    assert calibrate(lambda _: next(elapsed), Protocol()) == 100
+    assert calibrate(lambda _: next(elapsed), Protocol()).inner_count == 100
 
 
 def test_one_disturbed_run_does_not_make_samples_short() -> None:
     network = FakeNetwork(lambda call: 1.0 if call == 0 else 0.001)
-    assert calibrate(network.time, Protocol()) >= 100
+    assert calibrate(network.time, Protocol()).inner_count >= 100
+
+
+def test_calibration_keeps_every_try_with_its_time() -> None:
+    network = FakeNetwork(lambda call: 0.06 if call == 0 else 0.05)
+    calibration = calibrate(network.time, Protocol())
+    assert calibration.steps == ((1, 0.06), (2, 0.1), (2, 0.1))
+    assert calibration.inner_count == 2
 
 
 def test_samples_are_milliseconds_per_inference() -> None:
@@ -76,10 +86,9 @@ def test_samples_are_milliseconds_per_inference() -> None:
 def test_a_steady_network_ends_at_the_minimum_of_samples() -> None:
     network = steady(0.004)
     protocol = Protocol()
-    assert (
-        len(sample_latency(network.time, protocol, clock=network.clock).samples)
-        == protocol.min_samples
-    )
+    sampling = sample_latency(network.time, protocol, clock=network.clock)
+    assert len(sampling.samples) == protocol.min_samples
+    assert sampling.stop == "settled"
 
 
 def test_a_noisy_network_is_sampled_until_the_time_limit() -> None:
@@ -87,6 +96,7 @@ def test_a_noisy_network_is_sampled_until_the_time_limit() -> None:
     protocol = Protocol()
     sampling = sample_latency(network.time, protocol, clock=network.clock)
     assert len(sampling.samples) > 10
+    assert sampling.stop == "max_round_s"
     sampled_s = float(sampling.samples.sum()) * sampling.inner_count / 1e3
     assert protocol.max_round_s <= sampled_s < protocol.max_round_s + 0.3
 
@@ -101,7 +111,29 @@ def test_a_slow_network_gets_its_minimum_of_samples_beyond_the_time_limit() -> N
 def test_samples_end_at_their_maximum() -> None:
     network = noisy(0.001, 0.5)
     protocol = Protocol(name="few-lq", max_samples=7, max_round_s=1e9)
-    assert len(sample_latency(network.time, protocol, clock=network.clock).samples) == 7
+    sampling = sample_latency(network.time, protocol, clock=network.clock)
+    assert len(sampling.samples) == 7
+    assert sampling.stop == "max_samples"
+
+
+def test_a_round_that_settled_has_a_median_interval_within_what_was_asked() -> None:
+    network = noisy(0.004, 0.02)
+    protocol = Protocol()
+    sampling = sample_latency(network.time, protocol, clock=network.clock)
+    low, high = sampling.median_interval
+    median = float(np.median(sampling.samples))
+    assert sampling.stop == "settled"
+    assert median * (1 - protocol.interval) <= low < median < high
+    assert high <= median * (1 + protocol.interval)
+
+
+def test_the_notes_of_a_round_survive_json() -> None:
+    network = noisy(0.004, 0.3)
+    sampling = sample_latency(network.time, Protocol(), clock=network.clock)
+    notes = json.loads(json.dumps(sampling.notes()))
+    assert notes == sampling.notes()
+    assert notes["calibration"][-1][0] == sampling.inner_count
+    assert notes["warmup_s"] < sampling.duration_s
 
 
 def test_the_warm_up_is_no_sample() -> None:
@@ -145,9 +177,13 @@ def test_the_interval_of_the_median_covers_it_about_as_often_as_it_says() -> Non
 def test_settling_depends_on_the_spread() -> None:
     rng = np.random.default_rng(0)
     protocol = Protocol()
-    assert is_settled(10 + rng.normal(0, 0.01, 20), protocol, rng)
-    assert not is_settled(10 + rng.normal(0, 1.0, 20), protocol, rng)
-    assert not is_settled(np.array([10.0]), protocol, rng)
+
+    def settles(samples: np.ndarray) -> bool:
+        return is_settled(samples, median_interval(samples, 0.95, rng), protocol)
+
+    assert settles(10 + rng.normal(0, 0.01, 20))
+    assert not settles(10 + rng.normal(0, 1.0, 20))
+    assert not settles(np.array([10.0]))
 
 
 def test_the_label_is_what_the_name_says() -> None:
@@ -162,6 +198,7 @@ def test_the_label_is_what_the_name_says() -> None:
     [
         (lambda: Protocol(name="v1"), "ends? in the statistic"),
         (lambda: Protocol(min_sample_s=0.01), "min_sample_s differ: give the protocol another"),
+        (lambda: Protocol(name="v1-median", max_samples=9), "'v1-median'.*max_samples differ"),
         (lambda: Protocol(name="x-lq", min_samples=9, max_samples=8), "min_samples <= max_samples"),
         (lambda: label(np.array([1.0]), "x"), "names no statistic"),
         (lambda: label(np.array([])), "no samples"),
@@ -179,6 +216,24 @@ def test_label_noise_is_the_error_of_one_round_against_the_other() -> None:
     assert label_noise([rounds[0]] * 3) == 0.0
 
 
+def test_the_spread_between_rounds_is_that_of_their_labels() -> None:
+    rounds = [np.array([10.0, 30.0, 30.0, 30.0, 30.0]), np.array([33.0]), np.array([31.0])]
+    assert between_round_spread(rounds) == pytest.approx(0.1)
+    assert between_round_spread(rounds[:1]) is None
+
+
+def test_the_spread_between_rounds_goes_by_the_protocol_s_statistic() -> None:
+    rounds = [np.array([10.0, 20.0, 30.0]), np.array([19.0, 20.0, 21.0])]
+    assert between_round_spread(rounds, "quiet-median") == 0.0
+    assert between_round_spread(rounds, "noisy-lq") == pytest.approx(19.5 / 15 - 1)
+
+
+def test_the_spread_within_rounds_knows_nothing_of_their_distance() -> None:
+    near = np.array([9.0, 10.0, 11.0])
+    assert within_round_spread([near]) == pytest.approx(0.1)
+    assert within_round_spread([near, 7 * near]) == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(("kernel_ms", "number"), [(0.5, 100), (0.001, 50000), (400.0, 1)])
 def test_a_sweep_over_the_kernels_lasts_the_minimum_sample(kernel_ms: float, number: int) -> None:
     asked: list[tuple[int, int]] = []
@@ -187,6 +242,9 @@ def test_a_sweep_over_the_kernels_lasts_the_minimum_sample(kernel_ms: float, num
         asked.append((number, repeat))
         return np.full((repeat, 2), kernel_ms)
 
-    samples = sample_kernels(time_kernels, Protocol())
-    assert samples.shape == (Protocol().kernel_repeats, 2)
+    clock = iter([3.0, 8.0])
+    sampling = sample_kernels(time_kernels, Protocol(), clock=lambda: next(clock))
+    assert sampling.samples.shape == (Protocol().kernel_repeats, 2)
     assert asked[-1] == (pytest.approx(number, rel=1e-3), Protocol().kernel_repeats)
+    assert sampling.inner_count == asked[-1][0]
+    assert sampling.duration_s == 5.0

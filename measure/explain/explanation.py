@@ -1,0 +1,323 @@
+"""What was done to measure one network on one platform, and why its label is trusted or not."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from measure.conditions import disturbance, unknown_counters
+from measure.database import Database
+from measure.database.connection import platform_id
+from measure.database.schema import (
+    AnchorRoundRow,
+    BlockRow,
+    FailureRow,
+    MeasurementRow,
+    NetworkRow,
+    PlatformRow,
+    ProtocolRow,
+)
+from measure.protocol import (
+    Protocol,
+    Samples,
+    between_round_spread,
+    label,
+    label_noise,
+    median_interval,
+    within_round_spread,
+)
+
+MAX_DISAGREEMENT = 0.02
+"""Labels of rounds agree that lie this far apart at most, as a part of the lowest."""
+
+_LIMIT = f"{100 * MAX_DISAGREEMENT:g} %"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainedBlock:
+    """The networks that were timed between two visits to the anchors.
+
+    Args:
+        number: the block's number in the database.
+        drift: relative change of the anchors from start to end; None where unknown.
+        anchors: label in ms at the start and at the end, by the anchor's name.
+    """
+
+    number: int
+    drift: float | None
+    anchors: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainedRound:
+    """One timing round; what its database did not record is None.
+
+    Args:
+        number: the round's number.
+        started_at: with its zone.
+        conditions: of the device meanwhile, as recorded.
+        warmup_s: wall time before the first sample.
+        calibration: each try at the inner count as its inferences and their seconds.
+        inner_count: inferences that each sample averages.
+        samples: in ms.
+        stop: what ended the round, as of :class:`measure.protocol.Sampling`.
+        label_ms: the round's own label.
+        median_ms: of the samples.
+        median_interval_ms: bootstrap interval of it.
+        disturbance: why the round does not count; None where nothing is known to have disturbed it.
+        unknown: what its device does not tell of other work on it.
+        used: whether the network's label is taken from this round.
+        block: what it was timed in.
+    """
+
+    number: int
+    started_at: datetime
+    conditions: Mapping[str, Any]
+    warmup_s: float | None
+    calibration: tuple[tuple[int, float], ...] | None
+    inner_count: int
+    samples: Samples
+    stop: str | None
+    label_ms: float
+    median_ms: float
+    median_interval_ms: tuple[float, float]
+    disturbance: str | None
+    unknown: str | None
+    used: bool
+    block: ExplainedBlock | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """All that is known of one network on one platform under one protocol.
+
+    Args:
+        network: digest, ``name`` and ``family`` beside it.
+        device: fingerprint of the platform's device.
+        versions: of the platform's toolchain.
+        rounds: all of them, in order.
+        failures: stage and error of what failed, oldest first.
+        label_ms: the network's latency; None where there is no round.
+        noise: relative error of one used round's label against another's; None for one round.
+        between: how far apart the labels of the used rounds lie; None for one round.
+        within: spread of the samples within the used rounds; None where there is none.
+        trusted: whether a majority of at least two undisturbed rounds agrees on the label.
+        verdict: why, and what to do where it is not.
+    """
+
+    network: str
+    name: str
+    family: str
+    platform: str
+    device: Mapping[str, Any]
+    versions: Mapping[str, str]
+    target: str
+    protocol: str
+    rounds: tuple[ExplainedRound, ...]
+    failures: tuple[tuple[str, str], ...]
+    label_ms: float | None
+    noise: float | None
+    between: float | None
+    within: float | None
+    trusted: bool
+    verdict: str
+
+
+def explain(
+    database: Database, digest: str, platform: str, protocol: str = Protocol().name
+) -> Explanation:
+    """Explain the label of the network with this digest.
+
+    Raises:
+        DatabaseError: the database has no such network.
+        UnknownPlatformError: nothing was measured on such a platform.
+        ProtocolError: the protocol's name ends in no known statistic.
+    """
+    network = database.network(digest)
+    with database.session() as session:
+        where = session.get_one(PlatformRow, platform_id(session, platform))
+        rounds = _rounds(session, digest, where.id, protocol)
+        failed = select(FailureRow).filter_by(network=digest, platform_id=where.id)
+        failures = tuple(
+            (row.stage, row.error) for row in session.scalars(failed.order_by(FailureRow.id))
+        )
+        device, versions, target = dict(where.device), dict(where.versions), where.target
+    used = [entry for entry in rounds if entry.used]
+    samples = [entry.samples for entry in used]
+    label_ms = label(np.concatenate(samples), protocol) if samples else None
+    trusted, verdict = _judge(rounds, label_ms, failures)
+    return Explanation(
+        network=digest,
+        name=network.name,
+        family=network.family,
+        platform=platform,
+        device=device,
+        versions=versions,
+        target=target,
+        protocol=protocol,
+        rounds=rounds,
+        failures=failures,
+        label_ms=label_ms,
+        noise=label_noise(samples, protocol),
+        between=between_round_spread(samples, protocol),
+        within=within_round_spread(samples) if samples else None,
+        trusted=trusted,
+        verdict=verdict,
+    )
+
+
+def _rounds(
+    session: Session, network: str, platform_id: int, protocol: str
+) -> tuple[ExplainedRound, ...]:
+    """The rounds in order; used are the undisturbed ones, or all where there is none."""
+    query = (
+        select(MeasurementRow)
+        .filter_by(network=network, platform_id=platform_id, protocol=protocol)
+        .order_by(MeasurementRow.round)
+    )
+    rows = list(session.scalars(query))
+    if not rows:
+        return ()
+    blocks = _blocks(session, {row.block_id for row in rows if row.block_id is not None}, protocol)
+    in_block = [blocks.get(row.block_id) if row.block_id is not None else None for row in rows]
+    reasons = [
+        disturbance(row.conditions, None if block is None else block.drift)
+        for row, block in zip(rows, in_block, strict=True)
+    ]
+    settings = session.get_one(ProtocolRow, protocol).settings
+    return tuple(
+        _round(row, block, reason, used=reason is None or all(reasons), settings=settings)
+        for row, block, reason in zip(rows, in_block, reasons, strict=True)
+    )
+
+
+def _round(
+    row: MeasurementRow,
+    block: ExplainedBlock | None,
+    reason: str | None,
+    *,
+    used: bool,
+    settings: Mapping[str, Any],
+) -> ExplainedRound:
+    notes = row.conditions
+    interval, steps = notes.get("median_interval_ms"), notes.get("calibration")
+    if interval is None:
+        rng = np.random.default_rng(row.round)
+        interval = median_interval(row.samples, settings["confidence"], rng)
+    return ExplainedRound(
+        number=row.round,
+        started_at=row.started_at,
+        conditions=notes,
+        warmup_s=notes.get("warmup_s"),
+        calibration=None if steps is None else tuple((number, s) for number, s in steps),
+        inner_count=row.inner_count,
+        samples=row.samples,
+        stop=notes.get("stop"),
+        label_ms=label(row.samples, row.protocol),
+        median_ms=float(np.median(row.samples)),
+        median_interval_ms=(interval[0], interval[1]),
+        disturbance=reason,
+        unknown=unknown_counters(notes),
+        used=used,
+        block=block,
+    )
+
+
+def _blocks(session: Session, numbers: set[int], protocol: str) -> dict[int, ExplainedBlock]:
+    """The blocks with these numbers, with those anchors that were visited twice."""
+    visits: dict[tuple[int, str], dict[str, float]] = defaultdict(dict)
+    query = (
+        select(AnchorRoundRow, NetworkRow.name)
+        .join(NetworkRow, AnchorRoundRow.network == NetworkRow.digest)
+        .where(AnchorRoundRow.block_id.in_(numbers))
+    )
+    for visit, name in session.execute(query):
+        visits[visit.block_id, name][visit.position] = label(visit.samples, protocol)
+    return {
+        row.id: ExplainedBlock(
+            number=row.id,
+            drift=row.drift,
+            anchors={
+                anchor: (labels["start"], labels["end"])
+                for (block, anchor), labels in visits.items()
+                if block == row.id and len(labels) == 2
+            },
+        )
+        for row in session.scalars(select(BlockRow).where(BlockRow.id.in_(numbers)))
+    }
+
+
+def _judge(
+    rounds: Sequence[ExplainedRound],
+    label_ms: float | None,
+    failures: Sequence[tuple[str, str]],
+) -> tuple[bool, str]:
+    """Whether the label is trusted, and why or what to do."""
+    if label_ms is None:
+        failed = "; ".join(f"{stage} failed with {error}" for stage, error in failures)
+        return False, f"There is no label: {failed or 'the network was not measured yet'}."
+    good = [entry for entry in rounds if entry.disturbance is None]
+    if not good:
+        return False, (
+            "Not trusted: every round was disturbed. Measure one more round while nothing else "
+            "runs on the device."
+        )
+    if len(good) == 1:
+        return False, (
+            "Not trusted: there is only one undisturbed round. Measure one more round, which has "
+            f"to agree with it within {_LIMIT}."
+        )
+    # A round whose block did not drift is known to be undisturbed even without counters.
+    blind = [e for e in good if e.unknown and (e.block is None or e.block.drift is None)]
+    if len(good) - len(blind) < 2:
+        return False, (
+            f"Not trusted: {blind[0].unknown}, and no anchors were measured around the rounds. "
+            "Measure two more rounds in a campaign with anchors, or serve the device with counters."
+        )
+    return _judge_agreement(good, label_ms)
+
+
+def _judge_agreement(good: Sequence[ExplainedRound], label_ms: float) -> tuple[bool, str]:
+    """Whether most of the undisturbed rounds agree with one another and with the label."""
+    agreeing = _agreeing(sorted(entry.label_ms for entry in good))
+    together = _agreeing(sorted([*agreeing, label_ms]))
+    apart = max(entry.label_ms for entry in good) / min(entry.label_ms for entry in good) - 1
+    if len(agreeing) <= len(good) / 2 or len(together) <= len(agreeing):
+        return False, (
+            f"Not trusted: the labels of {len(good)} undisturbed rounds lie {percent(apart)} "
+            f"apart (limit {_LIMIT}). Measure one more round, to tell which of them is off."
+        )
+    spread = agreeing[-1] / agreeing[0] - 1
+    times = [entry.started_at for entry in good]
+    return True, (
+        f"Trusted: {len(agreeing)} of {len(good)} undisturbed rounds, the first and the last "
+        f"{_duration((max(times) - min(times)).total_seconds())} apart, agree within "
+        f"{percent(spread)} (limit {_LIMIT})."
+    )
+
+
+def _agreeing(labels: Sequence[float]) -> Sequence[float]:
+    """The longest run of ascending ``labels`` that agree, the tightest of those equally long."""
+    runs = [
+        [other for other in labels[start:] if other <= low * (1 + MAX_DISAGREEMENT)]
+        for start, low in enumerate(labels)
+    ]
+    return max(runs, key=lambda run: (len(run), -run[-1] / run[0]))
+
+
+def percent(part: float) -> str:
+    """A part of one in words, such as ``1.3 %``."""
+    return f"{100 * part:.1f} %"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

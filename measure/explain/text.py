@@ -1,0 +1,128 @@
+"""An explanation in words, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from measure.explain.explanation import ExplainedRound, Explanation, percent
+
+_HEADINGS: tuple[str, ...] = (
+    "round",
+    "started (UTC)",
+    "warm-up s",
+    "runs/sample",
+    "samples",
+    "stopped by",
+    "median ms",
+    "its interval",
+    "label ms",
+    "block",
+    "counts",
+)
+
+
+def lines(explanation: Explanation) -> list[str]:
+    """The explanation as lines of text for a terminal."""
+    versions = ", ".join(f"{key} {value}" for key, value in sorted(explanation.versions.items()))
+    result = [
+        f"network   {explanation.name} ({explanation.family}), {explanation.network}",
+        f"platform  {explanation.platform}",
+        "          {cpu} ({cpu_revision}), {cores} cores, {os}".format_map(explanation.device),
+        f"          {explanation.target}",
+        f"          {versions}",
+        f"protocol  {explanation.protocol}",
+        "",
+    ]
+    if explanation.rounds:
+        result += [*_table(explanation.rounds), ""]
+        result += [sentence for entry in explanation.rounds for sentence in _notes(entry)]
+        result += [*_block_notes(explanation.rounds), *_spreads(explanation)]
+    return [*result, explanation.verdict]
+
+
+def _table(rounds: Sequence[ExplainedRound]) -> list[str]:
+    """The rounds, one a line under a heading, in columns."""
+    cells = [_HEADINGS]
+    for entry in rounds:
+        low, high = entry.median_interval_ms
+        cells.append(
+            (
+                str(entry.number),
+                f"{entry.started_at:%Y-%m-%d %H:%M:%S}",
+                "-" if entry.warmup_s is None else f"{entry.warmup_s:.2f}",
+                str(entry.inner_count),
+                str(len(entry.samples)),
+                entry.stop or "-",
+                f"{entry.median_ms:.4g}",
+                f"{low:.4g}..{high:.4g}",
+                f"{entry.label_ms:.4g}",
+                "-" if entry.block is None else str(entry.block.number),
+                "yes" if entry.used else "no",
+            )
+        )
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+
+
+def _notes(entry: ExplainedRound) -> list[str]:
+    """What the table has no room for: calibration, conditions, and what was wrong."""
+    result = [_conditions(entry)]
+    if entry.calibration is not None:
+        tries = ", ".join(f"{number} in {s * 1e3:.3g} ms" for number, s in entry.calibration)
+        result.append(f"Round {entry.number} was calibrated by its runs: {tries}.")
+    if entry.disturbance is not None:
+        but = " It counts only because no round is undisturbed." if entry.used else ""
+        result.append(f"Round {entry.number} was disturbed: {entry.disturbance}.{but}")
+    if entry.unknown is not None:
+        result.append(f"Round {entry.number} may have been disturbed: {entry.unknown}.")
+    return result
+
+
+def _conditions(entry: ExplainedRound) -> str:
+    def told(key: str, form: str) -> str:
+        value = entry.conditions.get(key)
+        return "unknown" if value is None else form.format(value)
+
+    return (
+        f"Round {entry.number} in cores: own {told('cpu_per_wall', '{:.2f}')}, other processes "
+        f"{told('foreign_cpu', '{:.2f}')}, hypervisor {told('steal', '{:.2f}')}; load "
+        f"{told('load_1m', '{:.2f}')}, clock {told('clock_mhz', '{:.0f} MHz')}, governor "
+        f"{told('governor', '{}')}, threads {told('threads', '{}')}."
+    )
+
+
+def _block_notes(rounds: Sequence[ExplainedRound]) -> list[str]:
+    """How the anchors of the rounds' blocks fared."""
+    blocks = {entry.block.number: entry.block for entry in rounds if entry.block is not None}
+    result = []
+    for number, block in sorted(blocks.items()):
+        anchors = ", ".join(
+            f"{anchor} {start:.4g} to {end:.4g} ms"
+            for anchor, (start, end) in sorted(block.anchors.items())
+        )
+        if block.drift is None:
+            result.append(f"The drift of block {number} is unknown: its anchors have no pair.")
+        else:
+            result.append(f"In block {number} anchors drifted {percent(block.drift)}: {anchors}.")
+    return result
+
+
+def _spreads(explanation: Explanation) -> list[str]:
+    assert explanation.label_ms is not None
+    assert explanation.within is not None
+    count = sum(entry.used for entry in explanation.rounds)
+    if explanation.between is None or explanation.noise is None:
+        between = "With one round nothing is known of the spread between rounds."
+        noise = ""
+    else:
+        between = f"The labels of {count} rounds lie {percent(explanation.between)} apart."
+        noise = f", label noise {percent(explanation.noise)}"
+    rounds = "1 round" if count == 1 else f"{count} rounds"
+    return [
+        f"Within a round the middle half of the samples spans {percent(explanation.within)}.",
+        between,
+        f"Label {explanation.label_ms:.4g} ms, from {rounds}{noise}.",
+    ]
