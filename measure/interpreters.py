@@ -11,10 +11,22 @@ from typing import Literal
 from measure.errors import InterpreterError
 
 Generation = Literal["relay", "relax"]
+Need = Literal["relay", "relax", "onnxruntime"]
 
-_ENVIRONMENTS: dict[Generation, tuple[str, str, str]] = {
-    "relay": ("TVM_COSTMODEL_RELAY_PYTHON", ".venv-relay", "make relay-env"),
-    "relax": ("TVM_COSTMODEL_RELAX_PYTHON", ".venv", "make env"),
+_ENVIRONMENTS: dict[Need, tuple[str, str, str, str]] = {
+    "relay": (
+        "the relay generation of TVM",
+        "TVM_COSTMODEL_RELAY_PYTHON",
+        ".venv-relay",
+        "make relay-env",
+    ),
+    "relax": ("the relax generation of TVM", "TVM_COSTMODEL_RELAX_PYTHON", ".venv", "make env"),
+    "onnxruntime": (
+        "ONNX Runtime",
+        "TVM_COSTMODEL_ONNXRUNTIME_PYTHON",
+        ".venv",
+        "pip install 'tvm-costmodel[onnxruntime]'",
+    ),
 }
 
 
@@ -32,25 +44,32 @@ def running_generation() -> Generation | None:
     return "relax" if (package / "relax").is_dir() else None
 
 
-def find_interpreter(generation: Generation) -> Path:
-    """The Python whose TVM is of ``generation``.
+def find_interpreter(need: Need) -> Path:
+    """The Python that has ``need``: a generation of TVM, or ONNX Runtime.
 
     The running interpreter if it fits, else the one that the environment variable
-    ``TVM_COSTMODEL_RELAY_PYTHON`` or ``TVM_COSTMODEL_RELAX_PYTHON`` names, else that of the
-    environment ``.venv-relay`` or ``.venv`` beside the running one.
+    ``TVM_COSTMODEL_RELAY_PYTHON``, ``TVM_COSTMODEL_RELAX_PYTHON`` or
+    ``TVM_COSTMODEL_ONNXRUNTIME_PYTHON`` names, else that of the environment ``.venv-relay`` or
+    ``.venv`` beside the running one.
 
     Raises:
         InterpreterError: there is none; the message says how to make it.
     """
-    if running_generation() == generation:
+    if _running_has(need):
         return Path(sys.executable)
-    variable, directory, command = _ENVIRONMENTS[generation]
+    what, variable, directory, command = _ENVIRONMENTS[need]
     named = os.environ.get(variable)
     candidate = Path(named) if named else Path(sys.prefix).parent / directory / "bin" / "python"
     if os.access(candidate, os.X_OK) and candidate.is_file():
         return candidate
     origin = f"{variable}={named}" if named else f"{candidate}, beside the running environment"
     raise InterpreterError(
-        f"no Python with the {generation} generation of TVM: looked at {origin}; make it with "
+        f"no Python with {what}: looked at {origin}; make it with "
         f"`{command}`, or set {variable} to the interpreter of an environment that has it"
     )
+
+
+def _running_has(need: Need) -> bool:
+    if need == "onnxruntime":
+        return importlib.util.find_spec("onnxruntime") is not None
+    return running_generation() == need

@@ -7,14 +7,16 @@ import sys
 from pathlib import Path
 
 from measure.errors import UnknownToolchainError
-from measure.interpreters import Generation, find_interpreter
+from measure.interpreters import Need, find_interpreter
 from measure.toolchains.base import Artifact, Toolchain
 
 __all__ = ["TOOLCHAINS", "Artifact", "Toolchain", "load_toolchain", "toolchain_interpreter"]
 
-TOOLCHAINS: dict[str, tuple[str, Generation]] = {
+TOOLCHAINS: dict[str, tuple[str, Need]] = {
     "tvm-relay": ("measure.toolchains.relay:RelayToolchain", "relay"),
     "tvm-relax": ("measure.toolchains.relax:RelaxToolchain", "relax"),
+    "tvm-relax-tuned": ("measure.toolchains.tuned:TunedRelaxToolchain", "relax"),
+    "onnxruntime": ("measure.toolchains.onnx_runtime:OnnxRuntimeToolchain", "onnxruntime"),
 }
 
 
@@ -23,7 +25,7 @@ def toolchain_interpreter(name: str) -> Path:
 
     Raises:
         UnknownToolchainError: ``name`` is neither known nor of the form ``module:Class``.
-        InterpreterError: there is no Python with the TVM that it needs.
+        InterpreterError: there is no Python with the compiler that it needs.
     """
     if name in TOOLCHAINS:
         return find_interpreter(TOOLCHAINS[name][1])

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
 
+from measure.conditions import read_counters
+from measure.device import Device, Fingerprint
 from relay_frontend.graph import OpGraph
 from relay_frontend.kernel import Kernel
 
@@ -35,6 +38,13 @@ class Artifact(ABC):
     def outputs(self) -> list[np.ndarray]:
         """The outputs of one inference, to see that the network computes finite numbers."""
 
+    def read_counters(self) -> Mapping[str, Any] | None:
+        """Counters of the process and the device that run it, as `measure.conditions` reads them.
+
+        None where the device cannot tell.
+        """
+        return read_counters()
+
 
 class Toolchain(ABC):
     """A compiler with the Python that runs it.
@@ -54,13 +64,25 @@ class Toolchain(ABC):
     def default_target(self) -> str:
         """The target string for the CPU of this machine."""
 
+    def fingerprint(self) -> Fingerprint:
+        """This machine as this toolchain compiles for it."""
+        return Fingerprint(
+            device=Device.local(),
+            toolchain=self.name,
+            target=self.default_target(),
+            versions=self.versions(),
+        )
+
     @abstractmethod
     def build(self, network: onnx.ModelProto, target: str, directory: Path) -> None:
         """Compile ``network`` and write everything that :meth:`load` needs into ``directory``."""
 
     @abstractmethod
-    def load(self, directory: Path, seed: int = 0) -> Artifact:
-        """Load what :meth:`build` wrote, with weights and inputs drawn from ``seed``."""
+    def load(self, directory: Path, seed: int = 0, device: str = "local") -> Artifact:
+        """Load what :meth:`build` wrote, with weights and inputs drawn from ``seed``.
+
+        ``device`` runs it: ``local``, or the address of an RPC device (`measure.rpc.address`).
+        """
 
     @abstractmethod
     def kernels(self, network: onnx.ModelProto, target: str) -> tuple[Kernel, ...]:

@@ -6,8 +6,7 @@ import json
 import math
 import os
 import platform
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -17,23 +16,31 @@ import numpy.typing as npt
 import onnx
 import tvm
 from tvm import relax
-from tvm.relax.backend.cpu_generic.pipeline import dataflow_lower_passes, finalize_passes
+from tvm.relax.backend.cpu_generic import pipeline as cpu_pipeline
+from tvm.relax.backend.cuda import pipeline as cuda_pipeline
 
+from measure.drawing import Draw, data
+from measure.rpc.connection import open_place
 from measure.toolchains.base import Artifact, Toolchain
-from relay_frontend.errors import InputError
+from measure.toolchains.description import (
+    architecture,
+    library_name,
+    library_path,
+    read_description,
+    write_description,
+)
+from measure.toolchains.place import Place
 from relay_frontend.graph import OpGraph, TensorType
 from relay_frontend.kernel import Kernel
 from relay_frontend.relax import kernels as relax_kernels
 from relay_frontend.relax import read_relax
 from relay_frontend.relax.importer import import_onnx
 
-_LIBRARY = "network.so"
-_DESCRIPTION = "artifact.json"
-_FORMAT = 1
+_PIPELINES = {"llvm": cpu_pipeline, "cuda": cuda_pipeline}
 
 
 class RelaxToolchain(Toolchain):
-    """Relax's default pipeline and TVM's virtual machine, on the CPU of this machine.
+    """Relax's default pipeline and TVM's virtual machine, for a CPU or for CUDA.
 
     Weights are parameters of the built function, so an artifact holds code and types alone, and
     what Relax would fold from constant weights at build time costs nothing at run time either
@@ -63,81 +70,83 @@ class RelaxToolchain(Toolchain):
         return json.dumps(target)
 
     def build(self, network: onnx.ModelProto, target: str, directory: Path) -> None:
-        """Compile ``network`` into a shared library, and describe its types and kernels beside it.
+        """Compile ``network`` into a library, and describe its types and kernels beside it.
+
+        For CUDA, TVM needs the driver to compile kernels; where it is missing, the library holds
+        them as source.
 
         Raises:
-            InputError: ``target`` is none of TVM's, or no CPU.
+            InputError: ``target`` is none of TVM's, or neither a CPU nor CUDA.
             NetworkError, DynamicShapeError: see :func:`relay_frontend.relax.importer.import_onnx`.
         """
         parsed = relax_kernels.parse_target(target)
-        fused = relax_kernels.fuse(import_onnx(network), parsed)
+        fused = self._fuse(network, parsed)
+        pipeline = _PIPELINES[parsed.kind.name]
         lowering = tvm.transform.Sequential(
-            [*dataflow_lower_passes(parsed), *finalize_passes(parsed)]
+            [*pipeline.dataflow_lower_passes(parsed), *pipeline.finalize_passes(parsed)]
         )
         executable = tvm.compile(fused.mod, parsed, relax_pipeline=lowering)
+        triple = (parsed.host or parsed).attrs.get("mtriple")
+        built_for = architecture(str(triple)) if triple else platform.machine()
         directory.mkdir(parents=True, exist_ok=True)
-        executable.export_library(str(directory / _LIBRARY))
-        description = {
-            "format": _FORMAT,
-            "toolchain": self.name,
-            "versions": self.versions(),
-            "target": target,
-            "inputs": [_type_to_dict(t) for t in fused.inputs],
-            "weights": [_type_to_dict(t) for t in fused.weights],
-            "kernels": [k.to_dict() for k in relax_kernels.fused_kernels(fused)],
-        }
-        (directory / _DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
+        executable.export_library(str(directory / library_name(built_for)))
+        write_description(
+            directory,
+            toolchain=self.name,
+            versions=self.versions(),
+            target=target,
+            kernels=relax_kernels.fused_kernels(fused),
+            architecture=built_for,
+            inputs=[_type_to_dict(t) for t in fused.inputs],
+            weights=[_type_to_dict(t) for t in fused.weights],
+        )
 
-    def load(self, directory: Path, seed: int = 0) -> RelaxArtifact:
+    def load(self, directory: Path, seed: int = 0, device: str = "local") -> RelaxArtifact:
         """Load what :meth:`build` wrote, with weights and inputs drawn from ``seed``.
 
         Raises:
-            InputError: ``directory`` holds no artifact of this toolchain and format.
+            InputError: ``directory`` holds no artifact of this toolchain and format, or one for
+                another architecture than that of ``device``, if that is this machine.
+            DeviceError: ``device`` cannot be reached, or was lost.
         """
-        path = directory / _DESCRIPTION
-        if not path.is_file():
-            raise InputError(f"no artifact in {directory}: {_DESCRIPTION} is missing; build first")
-        description = json.loads(path.read_text(encoding="utf-8"))
-        found = (description.get("toolchain"), description.get("format"))
-        if found != (self.name, _FORMAT):
-            raise InputError(
-                f"{path} is of toolchain and format {found}, expected {(self.name, _FORMAT)}: "
-                "build the network again"
-            )
-        return RelaxArtifact(directory / _LIBRARY, description, seed)
+        description = read_description(directory, self.name, device)
+        library = library_path(directory, description)
+        return RelaxArtifact(library, description, seed, open_place(device))
 
     def kernels(self, network: onnx.ModelProto, target: str) -> tuple[Kernel, ...]:
         """The kernels that :meth:`build` would emit; raises what :meth:`build` raises."""
-        return relax_kernels.kernels(import_onnx(network), target)
+        parsed = relax_kernels.parse_target(target)
+        return relax_kernels.fused_kernels(self._fuse(network, parsed))
 
     def graph(self, network: onnx.ModelProto) -> OpGraph:
         """The operator graph of ``network`` as TVM imports it."""
         return read_relax(import_onnx(network))
 
+    def _fuse(
+        self, network: onnx.ModelProto, target: tvm.target.Target
+    ) -> relax_kernels.FusedModule:
+        return relax_kernels.fuse(import_onnx(network), target)
+
 
 class RelaxArtifact(Artifact):
     """A network in TVM's virtual machine, called through ``invoke_stateful``."""
 
-    def __init__(self, library: Path, description: dict[str, Any], seed: int) -> None:
+    def __init__(self, library: Path, description: dict[str, Any], seed: int, place: Place) -> None:
         inputs = [_type_from_dict(t) for t in description["inputs"]]
         weights = [_type_from_dict(t) for t in description["weights"]]
         self.kernels = tuple(Kernel.from_dict(k) for k in description["kernels"])
-        self._device = tvm.cpu(0)
+        self._place = place
         self._seed = seed
-        self._library = tvm.runtime.load_module(str(library))
-        self._vm = relax.VirtualMachine(self._library, self._device)
-        rng = np.random.default_rng(seed)
-        values = [*_draw_data(inputs, rng), *(_draw_weight(t, rng) for t in weights)]
-        self._vm.set_input("main", *(tvm.runtime.tensor(v, self._device) for v in values))
-        self._invoke = self._vm.module["invoke_stateful"]
+        specs = [*(data(t.shape, t.dtype) for t in inputs), *(_weight(t) for t in weights)]
+        with place.checked("loading"):
+            self._library = place.load_library(library)
+            self._vm = relax.VirtualMachine(self._library, place.device)
+            self._vm.set_input("main", *place.draw(specs, seed))
 
     def time(self, number: int) -> float:
         """Wall time in seconds of ``number`` inferences in a row, inputs and outputs on device."""
-        invoke = self._invoke
-        start = time.perf_counter()
-        for _ in range(number):
-            invoke("main")
-        return time.perf_counter() - start
+        with self._place.checked("running"):
+            return self._place.time(self._vm.module, "invoke_stateful", number, "main")
 
     def time_kernels(self, number: int, repeat: int) -> npt.NDArray[np.float64]:
         """Mean time in ms of each kernel call over ``number`` runs, ``[repeat, num_kernels]``.
@@ -149,51 +158,44 @@ class RelaxArtifact(Artifact):
         for index, kernel in enumerate(self.kernels):
             columns.setdefault(kernel.name, []).append(index)
         times = np.empty((repeat, len(self.kernels)))
-        rng = np.random.default_rng(self._seed)
         for indices in columns.values():
             kernel = self.kernels[indices[0]]
-            run = self._library.get_function(kernel.name, query_imports=True)
-            data = _draw_data([*kernel.arguments, *kernel.results], rng)
-            tensors = [tvm.runtime.tensor(v, self._device) for v in data]
-            run(*tensors)
-            for row in range(repeat):
-                start = time.perf_counter()
-                for _ in range(number):
-                    run(*tensors)
-                times[row, indices] = (time.perf_counter() - start) * 1e3 / number
+            specs = [data(t.shape, t.dtype) for t in (*kernel.arguments, *kernel.results)]
+            with self._place.checked(f"running kernel {kernel.name}"):
+                tensors = self._place.draw(specs, self._seed)
+                seconds = self._place.time_function(
+                    self._library, kernel.name, number, repeat, tensors
+                )
+            times[:, indices] = np.array(seconds)[:, None] * 1e3 / number
         return times
 
     def outputs(self) -> list[npt.NDArray[Any]]:
         """The outputs of one inference."""
-        self._invoke("main")
-        outputs = self._vm.get_outputs("main")
-        tensors = [outputs] if isinstance(outputs, tvm.runtime.Tensor) else list(outputs)
-        return [tensor.numpy() for tensor in tensors]
+        with self._place.checked("running"):
+            self._vm.invoke_stateful("main")
+            outputs = self._vm.get_outputs("main")
+            tensors = [outputs] if isinstance(outputs, tvm.runtime.Tensor) else list(outputs)
+            return [tensor.numpy() for tensor in tensors]
+
+    def read_counters(self) -> Mapping[str, Any] | None:
+        """See :meth:`Artifact.read_counters`."""
+        with self._place.checked("reading counters"):
+            return self._place.read_counters()
 
 
-def _draw_data(types: Sequence[TensorType], rng: np.random.Generator) -> Iterator[npt.NDArray[Any]]:
-    """Normal data; zeros for other types than floats, where they may be indices."""
-    for type_ in types:
-        if "float" in type_.dtype:
-            yield rng.standard_normal(type_.shape, dtype=np.float32).astype(type_.dtype)
-        else:
-            yield np.zeros(type_.shape, type_.dtype)
-
-
-def _draw_weight(type_: TensorType, rng: np.random.Generator) -> npt.NDArray[Any]:
+def _weight(type_: TensorType) -> Draw:
     """Kernels from N(0, 1/fan_in), to keep the scale of activations; vectors from U(0.5, 1.5).
 
     A vector may be a standard deviation by which the network divides, whatever its rank.
     """
     shape, dtype = type_.shape, type_.dtype
     if "float" not in dtype:
-        return np.zeros(shape, dtype)
+        return data(shape, dtype)
     if type_.num_elements == max(shape, default=1):
-        return rng.uniform(0.5, 1.5, shape).astype(dtype)
+        return Draw(shape=shape, dtype=dtype, std=None, low=0.5, high=1.5)
     # Relax transposes the weights of dense layers ahead of time: [..., inputs, outputs].
     fan_in = math.prod(shape[1:]) if len(shape) > 3 else shape[-2]
-    weights = rng.standard_normal(shape, dtype=np.float32) / math.sqrt(fan_in)
-    return weights.astype(dtype)
+    return Draw(shape=shape, dtype=dtype, std=1 / math.sqrt(fan_in))
 
 
 def _type_to_dict(type_: TensorType) -> dict[str, Any]:

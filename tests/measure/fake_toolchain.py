@@ -96,7 +96,7 @@ class FakeToolchain(Toolchain):
             misbehave(how, directory)
         (directory / "behaviour").write_text(network.graph.name)
 
-    def load(self, directory: Path, seed: int = 0) -> Artifact:
+    def load(self, directory: Path, seed: int = 0, device: str = "local") -> Artifact:
         with (directory / "pids").open("a") as pids:
             pids.write(f"{os.getpid()} ")
         return FakeArtifact((directory / "behaviour").read_text(), directory)

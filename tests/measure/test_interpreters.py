@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -64,3 +65,23 @@ def test_a_missing_python_is_reported_with_the_way_to_make_it(
     monkeypatch.setenv("TVM_COSTMODEL_RELAY_PYTHON", "/nowhere/python")
     with pytest.raises(InterpreterError, match="TVM_COSTMODEL_RELAY_PYTHON=/nowhere/python"):
         find_interpreter("relay")
+
+
+def test_onnx_runtime_runs_in_the_running_python_if_it_is_there(
+    fake_tvm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = {"onnxruntime": True}
+    original = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name: (
+            (object() if installed[name] else None) if name in installed else original(name)
+        ),
+    )
+    assert find_interpreter("onnxruntime") == Path(sys.executable)
+    installed["onnxruntime"] = False
+    with pytest.raises(InterpreterError, match=r"ONNX Runtime.*tvm-costmodel\[onnxruntime\]"):
+        find_interpreter("onnxruntime")
+    sibling = make_python(tmp_path / ".venv" / "bin" / "python")
+    assert find_interpreter("onnxruntime") == sibling
