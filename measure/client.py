@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -20,10 +20,20 @@ from typing import IO, Any
 import numpy as np
 
 import measure
-from measure.errors import BuildError, MeasurementError, RunError, TimeLimitError, WorkerError
+from measure.device import Fingerprint
+from measure.errors import (
+    BuildError,
+    DeviceError,
+    MeasurementError,
+    RunError,
+    TimeLimitError,
+    WorkerError,
+)
 from measure.protocol import Protocol
-from measure.records import KernelTimes, Round
+from measure.records import KernelTimes, KernelTiming, Round
+from measure.rpc.address import RpcAddress, is_remote
 from measure.toolchains import toolchain_interpreter
+from relay_frontend.errors import InputError
 from relay_frontend.kernel import Kernel
 
 _LOG_BYTES = 4096
@@ -43,6 +53,7 @@ class Limits:
 
     Args:
         start_s: starting a worker, most of it importing the compiler.
+        device_s: reaching a device and asking what it is.
         build_s: building one network, or listing its kernels.
         round_s: one timing round, loading included.
         kernels_s: timing the kernels of one network.
@@ -50,6 +61,7 @@ class Limits:
     """
 
     start_s: float = 120.0
+    device_s: float = 60.0
     build_s: float = 300.0
     round_s: float = 120.0
     kernels_s: float = 120.0
@@ -74,11 +86,29 @@ class Worker:
         toolchain: name of the toolchain, or ``module:Class``.
         threads: threads that one inference may use.
         limits: time and memory of each stage.
+        cpus: CPUs of this machine that timings may use; None for all.
+        device: what runs the networks: ``local``, or ``rpc://host:port/key`` with the address of
+            a tracker and the key under which the device's servers registered there.
+
+    Raises:
+        UnknownToolchainError, InterpreterError: there is no such toolchain, or no Python for it.
+        InputError: one of ``cpus`` is no CPU that this process may use, or ``device`` has another
+            form, or it is not this machine, which alone has ``cpus``.
     """
 
-    def __init__(self, toolchain: str, *, threads: int = 1, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        toolchain: str,
+        *,
+        threads: int = 1,
+        limits: Limits | None = None,
+        cpus: Sequence[int] | None = None,
+        device: str = "local",
+    ) -> None:
         self.toolchain = toolchain
         self.threads = threads
+        self.device = _checked_device(device)
+        self.cpus = _checked_cpus(cpus, self.device)
         self.limits = limits or Limits()
         self._interpreter = toolchain_interpreter(toolchain)
         self._process: subprocess.Popen[bytes] | None = None
@@ -107,6 +137,23 @@ class Worker:
             return ToolchainInfo(**self._ask("describe", "build", self.toolchain, limit_s, {}))
         except MeasurementError as error:
             raise WorkerError(f"toolchain {self.toolchain!r} is unusable: {error}") from error
+
+    def fingerprint(self) -> Fingerprint | None:
+        """What the device is, and what the toolchain compiles for there.
+
+        None where the device is served by TVM's own server, which cannot tell: then the user has
+        to name the device and its target, conditions stay unknown and kernels are not timed.
+
+        Raises:
+            DeviceError: the device cannot be reached, or was lost.
+            WorkerError: the toolchain cannot say what it compiles for.
+        """
+        request = {"device": self.device}
+        try:
+            values = self._ask("fingerprint", "run", self.device, self.limits.device_s, request)
+        except MeasurementError as error:
+            raise WorkerError(f"device {self.device} has no fingerprint: {error}") from error
+        return None if values is None else Fingerprint.from_dict(values)
 
     def build(
         self, network: str, model: Path, target: str, directory: Path, seed: int = 0
@@ -144,9 +191,11 @@ class Worker:
 
         Raises:
             RunError, TimeLimitError: the network crashes, hangs, or computes no finite numbers.
+            DeviceError: the device cannot be reached, or was lost; over RPC also where the network
+                takes too long or crashes, which cannot be told from it.
             WorkerError: the worker failed; the network may be fine.
         """
-        request = {"directory": str(directory), "protocol": protocol.to_dict(), "seed": seed}
+        request = self._timing_request(directory, protocol, seed)
         result = self._ask("measure", "run", network, self.limits.round_s, request)
         return Round(**{**result, "samples": np.array(result["samples"])})
 
@@ -154,12 +203,22 @@ class Worker:
         self, network: str, directory: Path, protocol: Protocol, seed: int = 0
     ) -> KernelTimes:
         """Times of every kernel call of what was built; errors as of :meth:`measure`."""
-        request = {"directory": str(directory), "protocol": protocol.to_dict(), "seed": seed}
+        request = self._timing_request(directory, protocol, seed)
         result = self._ask("time_kernels", "kernels", network, self.limits.kernels_s, request)
         return KernelTimes(
             kernels=tuple(Kernel.from_dict(values) for values in result["kernels"]),
             samples=np.array(result["samples"], dtype=np.float64),
+            timing=KernelTiming(**result["timing"]),
         )
+
+    def _timing_request(self, directory: Path, protocol: Protocol, seed: int) -> dict[str, Any]:
+        return {
+            "directory": str(directory),
+            "protocol": protocol.to_dict(),
+            "seed": seed,
+            "cpus": self.cpus,
+            "device": self.device,
+        }
 
     def abort(self) -> None:
         """From another thread: have the request in flight fail at once with a WorkerError."""
@@ -207,6 +266,8 @@ class Worker:
         if "result" in reply:
             return reply["result"]
         cause, reason = reply["error"]["cause"], reply["error"]["reason"]
+        if reply["error"]["fault"] == "device":
+            raise DeviceError(f"{stage} of network {network!r} on {self.device}: {cause}: {reason}")
         if cause == "timeout":
             raise TimeLimitError(stage, network, limit_s, self._log_tail())
         raise _FAILURES[stage](stage, network, cause, reason, self._log_tail())
@@ -276,6 +337,24 @@ class Worker:
         descriptor = self._log.fileno()
         start = max(0, os.fstat(descriptor).st_size - _LOG_BYTES)
         return os.pread(descriptor, _LOG_BYTES, start).decode(errors="replace").replace("\0", "")
+
+
+def _checked_device(device: str) -> str:
+    return device if device == "local" else str(RpcAddress.parse(device))
+
+
+def _checked_cpus(cpus: Sequence[int] | None, device: str) -> list[int] | None:
+    if cpus is None:
+        return None
+    if is_remote(device):
+        raise InputError(
+            f"cpus {list(cpus)} for device {device}: expected none, since they are of this "
+            "machine; start the device's server on the CPUs that it may use (taskset)"
+        )
+    usable = sorted(os.sched_getaffinity(0))
+    if not cpus or not set(cpus) <= set(usable):
+        raise InputError(f"cpus {list(cpus)}: expected one or more of {usable}")
+    return sorted(cpus)
 
 
 def _kill_session(session: int) -> None:

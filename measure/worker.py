@@ -27,7 +27,9 @@ import numpy as np
 import onnx
 
 from measure.conditions import ConditionsRecorder
+from measure.errors import DeviceError
 from measure.protocol import Protocol, sample_kernels, sample_latency
+from measure.rpc.address import RpcAddress, is_remote, with_limit
 from measure.toolchains import load_toolchain
 from measure.toolchains.base import Artifact, Toolchain
 from measure.weights import fill_weights
@@ -49,6 +51,18 @@ def describe(toolchain: Toolchain, _request: Request) -> dict[str, Any]:
         "versions": toolchain.versions(),
         "target": toolchain.default_target(),
     }
+
+
+def fingerprint(toolchain: Toolchain, request: Request) -> Mapping[str, Any] | None:
+    """What ``device`` is, a :class:`Fingerprint`; None where TVM's own server cannot tell."""
+    if not is_remote(request["device"]):
+        return toolchain.fingerprint().to_dict()
+    from measure.rpc.connection import Connection  # noqa: PLC0415 - needs a TVM
+
+    address = RpcAddress.parse(with_limit(request["device"], request["limit_s"]))
+    connection = Connection(address)
+    with connection.checked("asked what it is"):
+        return connection.fingerprint()
 
 
 def build(toolchain: Toolchain, request: Request) -> dict[str, Any]:
@@ -75,7 +89,7 @@ def measure(toolchain: Toolchain, request: Request) -> dict[str, Any]:
     protocol = Protocol(**request["protocol"])
     artifact = _load_checked(toolchain, request)
     started_at = time.time()
-    recorder = ConditionsRecorder()
+    recorder = ConditionsRecorder(artifact.read_counters)
     sampling = sample_latency(artifact.time, protocol, seed=request["seed"])
     return {
         "started_at": started_at,
@@ -84,8 +98,8 @@ def measure(toolchain: Toolchain, request: Request) -> dict[str, Any]:
         "samples": sampling.samples.tolist(),
         "conditions": {
             **recorder.finish(),
-            "first_ms": sampling.first_ms,
-            "threads": int(os.environ.get("TVM_NUM_THREADS", "0")),
+            **sampling.notes(),
+            **_settings(request),
         },
     }
 
@@ -93,7 +107,10 @@ def measure(toolchain: Toolchain, request: Request) -> dict[str, Any]:
 def time_kernels(toolchain: Toolchain, request: Request) -> dict[str, Any]:
     """Samples of every kernel call of what was built into ``directory``, ``[call][sample]``."""
     artifact = _load_checked(toolchain, request)
-    samples = sample_kernels(artifact.time_kernels, Protocol(**request["protocol"]))
+    started_at = time.time()
+    recorder = ConditionsRecorder(artifact.read_counters)
+    sampling = sample_kernels(artifact.time_kernels, Protocol(**request["protocol"]))
+    samples = sampling.samples
     if samples.shape[1] != len(artifact.kernels):
         raise ValueError(
             f"{samples.shape[1]} kernel times for {len(artifact.kernels)} kernels: "
@@ -102,11 +119,18 @@ def time_kernels(toolchain: Toolchain, request: Request) -> dict[str, Any]:
     return {
         "kernels": [kernel.to_dict() for kernel in artifact.kernels],
         "samples": samples.T.tolist(),
+        "timing": {
+            "started_at": started_at,
+            "duration_s": sampling.duration_s,
+            "inner_count": sampling.inner_count,
+            "conditions": {**recorder.finish(), **_settings(request)},
+        },
     }
 
 
 _OPERATIONS: dict[str, Callable[[Toolchain, Request], Any]] = {
     "describe": describe,
+    "fingerprint": fingerprint,
     "build": build,
     "kernels": kernels,
     "graph": graph,
@@ -115,8 +139,17 @@ _OPERATIONS: dict[str, Callable[[Toolchain, Request], Any]] = {
 }
 
 
+def _settings(request: Request) -> dict[str, Any]:
+    """What the harness set for a timing, as a part of its conditions."""
+    return {"threads": int(os.environ.get("TVM_NUM_THREADS", "0")), "cpus": request["cpus"]}
+
+
 def _load_checked(toolchain: Toolchain, request: Request) -> Artifact:
-    artifact = toolchain.load(Path(request["directory"]), request["seed"])
+    if request["cpus"] is not None:
+        # Threads that the compiled network starts inherit it.
+        os.sched_setaffinity(0, request["cpus"])
+    device = with_limit(request["device"], request["limit_s"])
+    artifact = toolchain.load(Path(request["directory"]), request["seed"], device)
     outputs = artifact.outputs()
     for index, output in enumerate(outputs):
         if np.issubdtype(output.dtype, np.floating) and not np.isfinite(output).all():
@@ -139,8 +172,11 @@ def run_in_child(toolchain: Toolchain, request: Request, channel: socket.socket)
     """Fork, run ``request`` in the child and give its reply, or how it ended without one.
 
     A reply has ``result``, or ``error`` with ``cause`` and ``reason``; ``cause`` is ``timeout``
-    where the limit ``limit_s`` was reached.
+    where the limit ``limit_s`` was reached, ``fault`` is ``device`` where the device and not the
+    network may be to blame. Over RPC the network runs elsewhere: if this child is silent or dies,
+    it is for what the device did, or did not answer.
     """
+    fault = "device" if is_remote(request.get("device", "local")) else None
     reader, writer = os.pipe()
     server = os.getpid()
     child = os.fork()
@@ -155,7 +191,7 @@ def run_in_child(toolchain: Toolchain, request: Request, channel: socket.socket)
     try:
         line = _read_line(reader, ended, channel, time.monotonic() + request["limit_s"])
     except TimeoutError:
-        return _failure("timeout", f"no reply within {request['limit_s']:g} s")
+        return _failure("timeout", f"no reply within {request['limit_s']:g} s", fault)
     finally:
         status = _reap(child, ended)
         os.close(ended)
@@ -164,8 +200,9 @@ def run_in_child(toolchain: Toolchain, request: Request, channel: socket.socket)
         return dict(json.loads(line))
     if os.WIFSIGNALED(status):
         name = signal.Signals(os.WTERMSIG(status)).name
-        return _failure(name, f"the process was killed by signal {name}")
-    return _failure("exit", f"the process ended early with status {os.WEXITSTATUS(status)}")
+        return _failure(name, f"the process was killed by signal {name}", fault)
+    status = os.WEXITSTATUS(status)
+    return _failure("exit", f"the process ended early with status {status}", fault)
 
 
 def _read_line(reader: int, ended: int, channel: socket.socket, deadline: float) -> bytes:
@@ -223,11 +260,13 @@ def _reply(toolchain: Toolchain, request: Request) -> dict[str, Any]:
         traceback.print_exc()
         # A compiler's message may hold its whole stack; what is wrong stands in its last line.
         lines = [line for line in str(error).splitlines() if line.strip()]
-        return _failure(type(error).__name__, lines[-1].strip()[:500] if lines else "no message")
+        reason = lines[-1].strip()[:500] if lines else "no message"
+        fault = "device" if isinstance(error, DeviceError) else None
+        return _failure(type(error).__name__, reason, fault)
 
 
-def _failure(cause: str, reason: str) -> dict[str, Any]:
-    return {"error": {"cause": cause, "reason": reason}}
+def _failure(cause: str, reason: str, fault: str | None = None) -> dict[str, Any]:
+    return {"error": {"cause": cause, "reason": reason, "fault": fault}}
 
 
 def _own_group(pid: int) -> None:

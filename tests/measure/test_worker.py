@@ -22,6 +22,7 @@ from measure.errors import (
     WorkerError,
 )
 from measure.protocol import Protocol
+from relay_frontend.errors import InputError
 from tests.measure.fake_toolchain import MEMORY_BYTES, SPEC, network
 
 QUICK = Protocol(name="quick-lq", warmup_s=0.0, min_sample_s=0.002, min_samples=3, max_samples=3)
@@ -80,7 +81,24 @@ def test_a_round_has_samples_and_conditions(worker: Worker, tmp_path: Path) -> N
     assert (finished.samples >= 1.0).all()
     assert before - 1 <= finished.started_at <= time.time() + 1
     assert finished.conditions["threads"] == 2
+    assert finished.conditions["cpus"] is None
+    assert finished.conditions["stop"] in {"settled", "max_samples"}
     assert finished.conditions["cpu_per_wall"] < 1.0
+
+
+def test_a_timing_keeps_to_the_cpus_that_it_was_given(tmp_path: Path) -> None:
+    cpu = max(os.sched_getaffinity(0))
+    with Worker(SPEC, cpus=[cpu]) as worker:
+        build(worker, "ok", tmp_path)
+        conditions = worker.measure("ok", tmp_path, QUICK).conditions
+    assert conditions["cpus"] == [cpu]
+    assert conditions["affinity"] == 1
+
+
+@pytest.mark.parametrize("cpus", [[], [100_000]])
+def test_cpus_that_are_not_there_are_refused(cpus: list[int]) -> None:
+    with pytest.raises(InputError, match="expected one or more of"):
+        Worker(SPEC, cpus=cpus)
 
 
 def test_every_request_has_a_fresh_process(worker: Worker, tmp_path: Path) -> None:
@@ -96,6 +114,10 @@ def test_kernels_come_with_one_row_of_samples_each(worker: Worker, tmp_path: Pat
     build(worker, "ok", tmp_path)
     times = worker.time_kernels("ok", tmp_path, QUICK)
     assert times.samples.tolist() == [[0.25] * 5, [0.75] * 5]
+    assert times.timing is not None
+    assert times.timing.inner_count == 2  # sweeps of 1 ms that last the 2 ms of a sample
+    assert times.timing.conditions["threads"] == 2
+    assert times.timing.conditions["foreign_cpu"] is not None
     listed = worker.kernels("ok", tmp_path / "network.onnx", "fake")
     assert listed == times.kernels
     assert [kernel.name for kernel in listed] == ["fused_relu_0", "fused_relu_1"]

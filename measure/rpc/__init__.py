@@ -1,0 +1,1 @@
+"""Measuring on devices that are reached over TVM's RPC."""
