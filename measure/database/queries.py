@@ -1,0 +1,266 @@
+"""What the database answers: networks, latencies, kernels, failures, and what is left to do."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from measure.conditions import is_disturbed
+from measure.database.connection import OpenDatabase, platform_id
+from measure.database.schema import (
+    BlockRow,
+    FailureRow,
+    KernelRow,
+    KernelTimingRow,
+    MeasurementRow,
+    NetworkRow,
+    PlatformRow,
+)
+from measure.errors import DatabaseError
+from measure.protocol import Protocol, Samples, label, label_noise
+from measure.records import KernelTimes, KernelTiming, Latency, Network, Work
+from relay_frontend.kernel import Kernel
+
+STANDARD_PROTOCOL = Protocol().name
+
+
+@dataclass(frozen=True)
+class StoredRound:
+    """Samples in ms, and whether other work or a drift of the device disturbed them."""
+
+    samples: Samples
+    disturbed: bool
+
+
+def stored_rounds(
+    session: Session, platform: int, protocol: str, *conditions: ColumnElement[bool]
+) -> dict[str, list[StoredRound]]:
+    """The rounds on a platform that fulfil all ``conditions``, by network digest."""
+    query = (
+        select(
+            MeasurementRow.network,
+            MeasurementRow.samples,
+            MeasurementRow.conditions,
+            BlockRow.drift,
+        )
+        .outerjoin(BlockRow, MeasurementRow.block_id == BlockRow.id)
+        .where(MeasurementRow.platform_id == platform, MeasurementRow.protocol == protocol)
+        .where(*conditions)
+        .order_by(MeasurementRow.network, MeasurementRow.round)
+    )
+    rounds: dict[str, list[StoredRound]] = {}
+    for network, samples, during, drift in session.execute(query).tuples():
+        stored = StoredRound(samples, is_disturbed(during, drift))
+        rounds.setdefault(network, []).append(stored)
+    return rounds
+
+
+def latency_of(stored: Sequence[StoredRound], protocol: str) -> Latency:
+    """What one or more rounds of a network say of its latency."""
+    undisturbed = [entry for entry in stored if not entry.disturbed]
+    rounds = tuple(entry.samples for entry in undisturbed or stored)
+    return Latency(
+        label_ms=label(np.concatenate(rounds), protocol),
+        rounds=rounds,
+        noise=label_noise(rounds, protocol),
+        disturbed=not undisturbed,
+    )
+
+
+class Queries(OpenDatabase):
+    """The part of the database that reads."""
+
+    def platforms(self) -> list[str]:
+        """Names of all platforms, sorted."""
+        with self.session() as session:
+            return list(session.scalars(select(PlatformRow.name).order_by(PlatformRow.name)))
+
+    def networks(self, platform: str | None = None) -> list[Network]:
+        """The stored networks by name; those measured on ``platform`` where one is given."""
+        query = select(NetworkRow).order_by(NetworkRow.name, NetworkRow.digest)
+        with self.session() as session:
+            if platform is not None:
+                measured = select(MeasurementRow.network).filter_by(
+                    platform_id=platform_id(session, platform)
+                )
+                query = query.where(NetworkRow.digest.in_(measured))
+            return [_network(row) for row in session.scalars(query)]
+
+    def families(self) -> dict[str, str]:
+        """The family of every stored network, by digest."""
+        with self.session() as session:
+            rows = session.execute(select(NetworkRow.digest, NetworkRow.family)).tuples()
+            return dict(rows.all())
+
+    def network(self, digest: str) -> Network:
+        """The network with this digest.
+
+        Raises:
+            DatabaseError: there is none.
+        """
+        with self.session() as session:
+            row = session.get(NetworkRow, digest)
+            if row is None:
+                raise DatabaseError(f"no network with the digest {digest!r} in this database")
+            return _network(row)
+
+    def latencies(self, platform: str, protocol: str = STANDARD_PROTOCOL) -> dict[str, Latency]:
+        """What was measured on ``platform``, by network digest.
+
+        Raises:
+            UnknownPlatformError: there is no such platform here; the message lists those there are.
+        """
+        with self.session() as session:
+            rounds = stored_rounds(session, platform_id(session, platform), protocol)
+        return {network: latency_of(found, protocol) for network, found in rounds.items()}
+
+    def latency(
+        self, network: str, platform: str, protocol: str = STANDARD_PROTOCOL
+    ) -> Latency | None:
+        """What was measured of the network with digest ``network``; None where nothing was.
+
+        Raises:
+            UnknownPlatformError: there is no such platform here; the message lists those there are.
+        """
+        with self.session() as session:
+            key = platform_id(session, platform)
+            rounds = stored_rounds(session, key, protocol, MeasurementRow.network == network)
+        return latency_of(rounds[network], protocol) if rounds else None
+
+    def label(self, network: str, platform: str, protocol: str = STANDARD_PROTOCOL) -> float | None:
+        """The latency in ms of the network with digest ``network``; None where not measured."""
+        latency = self.latency(network, platform, protocol)
+        return None if latency is None else latency.label_ms
+
+    def kernel_times(self, platform: str) -> dict[str, KernelTimes]:
+        """Kernel calls and their samples on ``platform``, by network digest, in call order."""
+        calls: dict[str, list[KernelRow]] = defaultdict(list)
+        with self.session() as session:
+            key = {"platform_id": platform_id(session, platform)}
+            query = select(KernelRow).filter_by(**key).order_by(KernelRow.network, KernelRow.index)
+            for row in session.scalars(query):
+                calls[row.network].append(row)
+            query_timings = select(KernelTimingRow).filter_by(**key)
+            timings = {row.network: _timing(row) for row in session.scalars(query_timings)}
+        return {
+            network: KernelTimes(
+                kernels=tuple(_kernel(row) for row in rows),
+                samples=np.stack([row.samples for row in rows]),
+                timing=timings.get(network),
+            )
+            for network, rows in calls.items()
+        }
+
+    def failures(self, platform: str) -> list[FailureRow]:
+        """All failures on ``platform``, oldest first; the rows are detached from the database."""
+        with self.session() as session:
+            query = select(FailureRow).filter_by(platform_id=platform_id(session, platform))
+            return list(session.scalars(query.order_by(FailureRow.id)))
+
+    def pending(
+        self,
+        networks: Sequence[str],
+        platform: str,
+        protocol: str,
+        rounds: int,
+        *,
+        max_retakes: int = 0,
+        retry_failed: bool = False,
+    ) -> dict[str, Work]:
+        """What is left to do for each of the digests ``networks`` on ``platform``.
+
+        For each disturbed round there is one more to do, up to ``max_retakes`` for a network. A
+        failed build or run leaves nothing to do, failed kernels leave the rounds, unless
+        ``retry_failed``.
+        """
+        with self.session() as session:
+            key = platform_id(session, platform)
+            done: dict[str, dict[int, bool]] = defaultdict(dict)
+            for network, number, conditions, drift in session.execute(
+                select(
+                    MeasurementRow.network,
+                    MeasurementRow.round,
+                    MeasurementRow.conditions,
+                    BlockRow.drift,
+                )
+                .outerjoin(BlockRow, MeasurementRow.block_id == BlockRow.id)
+                .filter(MeasurementRow.platform_id == key, MeasurementRow.protocol == protocol)
+                .where(MeasurementRow.network.in_(networks))
+            ).tuples():
+                done[network][number] = is_disturbed(conditions, drift)
+            with_kernels = set(
+                session.scalars(
+                    select(KernelRow.network)
+                    .filter_by(platform_id=key, index=0)
+                    .where(KernelRow.network.in_(networks))
+                )
+            )
+            failed: dict[str, set[str]] = defaultdict(set)
+            for network, stage in session.execute(
+                select(FailureRow.network, FailureRow.stage)
+                .filter_by(platform_id=key)
+                .where(FailureRow.network.in_(networks))
+            ).tuples():
+                failed[network].add(stage)
+        return {
+            network: _work(
+                done[network],
+                has_kernels=network in with_kernels,
+                failed=set() if retry_failed else failed[network],
+                rounds=rounds,
+                max_retakes=max_retakes,
+            )
+            for network in networks
+        }
+
+
+def _work(
+    done: Mapping[int, bool],
+    *,
+    has_kernels: bool,
+    failed: Collection[str],
+    rounds: int,
+    max_retakes: int,
+) -> Work:
+    """What is left where the rounds ``done`` are there, each disturbed or not."""
+    if "build" in failed or "run" in failed:
+        return Work(rounds=(), kernels=False)
+    undisturbed = sum(not disturbed for disturbed in done.values())
+    missing = max(0, min(rounds - undisturbed, rounds + max_retakes - len(done)))
+    unused = (number for number in itertools.count() if number not in done)
+    return Work(
+        rounds=tuple(itertools.islice(unused, missing)),
+        kernels=not has_kernels and "kernels" not in failed,
+    )
+
+
+def _network(row: NetworkRow) -> Network:
+    return Network(
+        digest=row.digest,
+        name=row.name,
+        family=row.family,
+        seed=row.seed,
+        model=onnx.load_from_string(zlib.decompress(row.onnx_zlib)),
+    )
+
+
+def _kernel(row: KernelRow) -> Kernel:
+    names = ("name", "kind", "flops", "arguments", "results")
+    return Kernel.from_dict({name: getattr(row, name) for name in names})
+
+
+def _timing(row: KernelTimingRow) -> KernelTiming:
+    return KernelTiming(
+        started_at=row.started_at.timestamp(),
+        duration_s=row.duration_s,
+        inner_count=row.inner_count,
+        conditions=row.conditions,
+    )

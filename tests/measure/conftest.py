@@ -1,0 +1,47 @@
+"""Places for a measurement database: every test that asks for one runs on each kind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from measure.database import Database
+from measure.interpreters import running_generation
+from tests.measure.databases import fill
+from tests.measure.postgres import PostgresMissingError, PostgresServer, running_server
+
+BACKENDS = ("sqlite", "postgresql")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    # It is the same code in both environments; one of them is enough to try it on PostgreSQL.
+    if running_generation() == "relay":
+        pytest.skip("PostgreSQL is tried in the main environment")
+    try:
+        with running_server() as server:
+            yield server
+    except PostgresMissingError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI needs a PostgreSQL server: {error}")
+        pytest.skip(str(error))
+
+
+@pytest.fixture(params=BACKENDS)
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where there is no database yet."""
+    if request.param == "sqlite":
+        return str(tmp_path / "latencies.db")
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return server.create()
+
+
+@pytest.fixture
+def database(location: str) -> Iterator[Database]:
+    """A database with a platform, the standard protocol and the networks A and B."""
+    with Database.open(location) as database:
+        fill(database)
+        yield database
