@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 from typing import Protocol as Interface
 
@@ -11,7 +12,22 @@ import onnx
 
 from measure.client import Limits
 
-EventKind = Literal["skipped", "unreadable", "built", "round", "kernels", "failed", "worker-lost"]
+EventKind = Literal[
+    "queued",
+    "skipped",
+    "unreadable",
+    "built",
+    "anchor",
+    "round",
+    "kernels",
+    "done",
+    "failed",
+    "drifted",
+    "worker-lost",
+    "device-lost",
+    "lease-lost",
+    "quarantined",
+]
 
 
 class NamedNetwork(Interface):
@@ -39,15 +55,18 @@ class Event:
     """Something that a campaign did.
 
     Args:
-        kind: ``skipped`` (nothing left to do), ``unreadable``, ``built``, ``round`` and
-            ``kernels`` (finished and stored), ``failed`` (stored), ``worker-lost``.
-        network: name of the network.
+        kind: of a network: ``queued`` (there is work to do), ``skipped`` (there is none),
+            ``unreadable``, ``built``, ``round`` and ``kernels`` (finished and stored), ``done``,
+            ``failed`` (stored), ``worker-lost``, ``device-lost`` and ``lease-lost`` (will be tried
+            again). Of a device: ``anchor`` (an anchor was measured), ``drifted`` (a block must be
+            measured again), ``quarantined``.
+        network: name of the network; empty where the event is about a device.
         platform: name of the platform; empty where the event is about all of them.
         detail: label of the round in ms, seconds of the build, or the error.
     """
 
     kind: EventKind
-    network: str
+    network: str = ""
     platform: str = ""
     detail: str = ""
 
@@ -59,24 +78,30 @@ class Summary:
     Args:
         done: pairs that now have all that was asked for.
         skipped: pairs that needed nothing, being done or having failed before.
-        failed: pairs that failed, by stage.
+        failures: pairs that failed, by stage and cause.
         unreadable: networks that are no operator graph, so that nothing can be stored of them.
-        worker_errors: requests lost with a worker; they are tried again by the next campaign.
-        rounds: timing rounds stored.
+        lost: requests lost with a worker, a device or a lease; not the fault of a network.
+        rounds: timing rounds stored, those of anchors left out.
         disturbed: those of them during which other work ran on the machine.
+        drifted_blocks: blocks that were measured again, since their anchors drifted.
         kernels: pairs whose kernel times were stored.
+        quarantined: devices that failed too often, with the reason.
+        noise: median label noise by platform, over the networks of this campaign with two rounds.
         out_of_time: whether the budget ended the campaign.
         duration_s: wall time.
     """
 
     done: int = 0
     skipped: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
+    failures: Counter[tuple[str, str]] = field(default_factory=Counter)
     unreadable: int = 0
-    worker_errors: int = 0
+    lost: int = 0
     rounds: int = 0
     disturbed: int = 0
+    drifted_blocks: int = 0
     kernels: int = 0
+    quarantined: dict[str, str] = field(default_factory=dict)
+    noise: dict[str, float] = field(default_factory=dict)
     out_of_time: bool = False
     duration_s: float = 0.0
 
@@ -87,26 +112,36 @@ class CampaignConfig:
 
     Args:
         rounds: undisturbed timing rounds of each network on each platform.
-        max_retakes: further rounds of a network for those that other work disturbed.
+        max_retakes: further rounds of a network for those that were disturbed.
         kernels: whether to time the kernels too.
-        block_size: networks that are built before any of them is timed.
+        anchors: whether to measure the anchors at both ends of each block.
+        devices: where to time: ``local``, or addresses of RPC devices.
+        target: what to compile for; by default what each toolchain says of the device.
+        block_size: jobs that are built before any of them is timed.
         parallel_builds: builds at a time.
+        artifacts: directory in which to keep what is built; None keeps nothing.
         budget_s: no new step starts after this time; None for no limit.
         retry_failed: try again what failed in an earlier campaign.
         threads: threads that one inference may use.
         dtype: element type of weights and activations.
         seed: of the order.
+        lease_s: a job whose process has not been heard of for so long goes to another.
         limits: time and memory of each stage.
     """
 
     rounds: int = 2
     max_retakes: int = 2
     kernels: bool = True
-    block_size: int = 8
+    anchors: bool = True
+    devices: tuple[str, ...] = ("local",)
+    target: str | None = None
+    block_size: int = 32
     parallel_builds: int = 2
+    artifacts: Path | None = None
     budget_s: float | None = None
     retry_failed: bool = False
     threads: int = 1
     dtype: str = "float32"
     seed: int = 0
+    lease_s: float = 900.0
     limits: Limits = field(default_factory=Limits)
