@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from measure.database import Database
+from measure.database.parquet import export_parquet
 from measure.interpreters import running_generation
 from tests.networks import conv_bn_relu
 from tvm_costmodel import platforms
@@ -23,7 +25,11 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture
 def model_in_cwd(tmp_path, monkeypatch):
+    """A directory with the files that the commands name, the measurements without content."""
     (tmp_path / "model.onnx").write_bytes(conv_bn_relu().SerializeToString())
+    for name in ("measurements.db", "copy.db"):
+        with Database.open(tmp_path / name) as database:
+            export_parquet(database, tmp_path / "parquet")
     monkeypatch.chdir(tmp_path)
 
 
@@ -40,8 +46,8 @@ def shell_lines() -> list[str]:
     return [line.split("#")[0].strip() for line in lines if line.startswith("tvm-costmodel")]
 
 
-# These build and measure; tests/measure and the tests of the command line do so in the small.
-SLOW = ("measure", "train", "compare", "demo")
+# These build, measure or never end; tests/measure and those of the command line do so in the small.
+SLOW = ("measure", "train", "compare", "demo", "serve", "tracker")
 
 
 @pytest.mark.usefixtures("model_in_cwd")

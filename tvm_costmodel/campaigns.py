@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import onnx
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.text import Text
 
 from measure.campaign import run_campaign
-from measure.campaign_types import CampaignConfig, Event, NamedNetwork, Summary
+from measure.campaign.types import CampaignConfig, Event, NamedNetwork, Summary
 from measure.database import Database
 from relay_frontend.onnx import Shapes, bind_shapes, load_model
+
+# Characters; with it the line fits into a terminal of 80.
+_DESCRIPTION = 24
+_STEPS = ("built", "round", "kernels")
+_ENDS = ("skipped", "unreadable", "done", "failed")
+# Of these people get a line; the others only move the bar.
+_TOLD = (
+    "unreadable",
+    "failed",
+    "drifted",
+    "worker-lost",
+    "device-lost",
+    "lease-lost",
+    "quarantined",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalNetwork:
-    """A network that the user named; see :class:`measure.campaign_types.NamedNetwork`."""
+    """A network that the user named; see :class:`measure.campaign.types.NamedNetwork`."""
 
     name: str
     family: str
@@ -40,12 +51,66 @@ def file_networks(paths: Iterable[Path], shapes: Shapes | None = None) -> Iterat
         yield LocalNetwork(name=path.stem, family="file", seed=0, model=model)
 
 
+class Meter:
+    """How far a campaign is, as far as its events tell: what it skips is no work done.
+
+    Args:
+        networks: how many are to be measured.
+        toolchains: on how many toolchains each.
+        config: of the campaign.
+    """
+
+    def __init__(self, networks: int, toolchains: int, config: CampaignConfig) -> None:
+        self._toolchains = toolchains
+        self._budget_s = config.budget_s
+        self._steps = 1 + config.rounds + int(config.kernels)  # build, rounds, kernels
+        self._done: Counter[tuple[str, str]] = Counter()
+        self.total = networks * toolchains * self._steps
+        self.completed = 0
+        self.rounds = 0
+
+    def observe(self, event: Event) -> None:
+        """Count one event."""
+        pair = event.network, event.platform
+        if event.kind in _STEPS:
+            self._done[pair] += 1
+            self.completed += 1
+            self.rounds += event.kind == "round"
+            self.total += self._done[pair] > self._steps  # a disturbed round, taken again
+        elif event.kind in _ENDS:
+            pairs = 1 if event.platform else self._toolchains
+            self.total -= max(0, pairs * self._steps - self._done.pop(pair, 0))
+
+    def rounds_per_minute(self, elapsed_s: float) -> float:
+        """Timing rounds in a minute, over the whole campaign so far."""
+        return 60 * self.rounds / elapsed_s if elapsed_s > 0 else 0.0
+
+    def left_s(self, elapsed_s: float) -> float | None:
+        """Seconds until all is done or the budget is spent; None before anything is done."""
+        if self.completed == 0:
+            return None
+        left = max(0, self.total - self.completed) * elapsed_s / self.completed
+        return left if self._budget_s is None else max(0.0, min(left, self._budget_s - elapsed_s))
+
+
+class _PaceColumn(ProgressColumn):
+    """Rate and time left, as the meter of the task has them."""
+
+    def render(self, task: Task) -> Text:
+        meter: Meter = task.fields["meter"]
+        elapsed_s = task.elapsed or 0.0
+        left_s = meter.left_s(elapsed_s)
+        left = "-:--:--" if left_s is None else _clock(left_s)
+        return Text(f"{meter.rounds_per_minute(elapsed_s):.1f} rounds/min, {left} left")
+
+
 def run_with_progress(
     networks: Iterable[NamedNetwork],
     toolchains: Sequence[str],
     location: str,
     config: CampaignConfig,
     total: int,
+    watch: Callable[[Event], None] = lambda _event: None,
 ) -> Summary:
     """Run a campaign into the database at ``location`` and show how it goes on standard error.
 
@@ -55,39 +120,69 @@ def run_with_progress(
         location: path or URL of the database.
         config: how.
         total: number of networks, for the bar.
+        watch: called with every event too.
     """
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description:<34}"),
-        BarColumn(),
+        TextColumn(f"{{task.description:<{_DESCRIPTION}}}"),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        _PaceColumn(),
     )
-    steps = 1 + config.rounds + int(config.kernels)  # build, rounds, kernels
+    meter = Meter(total, len(toolchains), config)
     with Database.open(location) as database, Progress(*columns, console=console) as bar:
-        task = bar.add_task("starting", total=total * len(toolchains) * steps)
+        task = bar.add_task("starting", total=meter.total, meter=meter)
 
         def show(event: Event) -> None:
-            weight = steps if event.kind == "skipped" else 1
-            bar.update(task, advance=weight, description=f"{event.kind} {event.network}"[:34])
-            if event.kind in ("failed", "unreadable", "worker-lost"):
-                where = f" on {event.platform}" if event.platform else ""
-                console.print(f"{event.network}{where}: {event.detail}", markup=False)
+            meter.observe(event)
+            bar.update(
+                task,
+                completed=meter.completed,
+                total=meter.total,
+                description=f"{event.kind} {event.network}"[:_DESCRIPTION],
+            )
+            if event.kind in _TOLD:
+                console.print(_sentence(event), markup=False, highlight=False, soft_wrap=True)
+            watch(event)
 
         summary = run_campaign(networks, toolchains, database, config=config, progress=show)
-        bar.update(task, completed=total * len(toolchains) * steps, description="done")
-    console.print(_sentence(summary), markup=False, highlight=False)
+        bar.update(task, description="out of budget" if summary.out_of_time else "done")
+    for line in summary_lines(summary):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     return summary
 
 
-def _sentence(summary: Summary) -> str:
-    parts = [f"{summary.done} measured", f"{summary.skipped} known before"]
-    parts += [f"{count} failed to {stage}" for stage, count in summary.failed.items()]
+def is_complete(summary: Summary) -> bool:
+    """Whether nothing went wrong in a campaign; being out of budget is nothing wrong."""
+    return not (summary.failures or summary.unreadable or summary.lost or summary.quarantined)
+
+
+def summary_lines(summary: Summary) -> Iterator[str]:
+    """What a campaign did, what failed and why, and how good its labels are."""
+    yield (
+        f"{summary.done} measured, {summary.skipped} known before; {summary.rounds} rounds in "
+        f"{_clock(summary.duration_s)}, {summary.disturbed} of them disturbed"
+    )
+    for (stage, cause), count in sorted(summary.failures.items()):
+        yield f"{count} failed to {stage}: {cause}"
     if summary.unreadable:
-        parts.append(f"{summary.unreadable} unreadable")
-    if summary.worker_errors:
-        parts.append(f"{summary.worker_errors} lost with a worker (run again to try again)")
+        yield f"{summary.unreadable} unreadable"
+    if summary.lost:
+        yield f"{summary.lost} lost with a worker, a device or a lease (run again to try again)"
+    if summary.drifted_blocks:
+        yield f"blocks measured again, since their anchors drifted: {summary.drifted_blocks}"
+    for device, reason in sorted(summary.quarantined.items()):
+        yield f"device {device} is quarantined: {reason}"
+    for platform, noise in sorted(summary.noise.items()):
+        yield f"label noise {100 * noise:.2g} % (median) on {platform}"
     if summary.out_of_time:
-        parts.append("out of budget (run again to go on)")
-    return f"{', '.join(parts)}; {summary.rounds} rounds in {summary.duration_s:.0f} s"
+        yield "out of budget (run again to go on)"
+
+
+def _sentence(event: Event) -> str:
+    subject = " on ".join(part for part in (event.network, event.platform) if part)
+    return ": ".join(part for part in (event.kind, subject, event.detail) if part)
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import tempfile
+import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import onnx
 
 from measure.client import Worker
 from measure.device import Platform
+from measure.errors import UnknownPlatformError
+from measure.records import Latency
 from relay_frontend import load, module_generation, tokenize
 from relay_frontend.errors import InputError, NetworkError
 from relay_frontend.graph import OpGraph
@@ -26,6 +30,9 @@ from tvm_costmodel.checkpoint import Checkpoint, load_checkpoint
 from tvm_costmodel.kernel_sum import KernelSum
 from tvm_costmodel.runtime import NumpyPredictor
 
+if TYPE_CHECKING:
+    from measure.database import Database
+
 MEASURED = "measured"
 
 
@@ -35,7 +42,9 @@ class Estimate:
 
     Args:
         latency_ms: the estimate.
-        low_ms: lower end of the interval that held 80 % of the networks kept from training.
+        low_ms: lower end of the interval that held 80 % of the networks kept from training; of a
+            measurement, the label less its noise, or what 80 % of the samples of an only round lie
+            within.
         high_ms: its upper end. Networks unlike all of them may well lie outside.
         source: ``nar-former-v2``, ``kernel-sum`` or ``measured``.
         platform: name of the platform that it is for.
@@ -65,11 +74,11 @@ class CostModel:
         platform: full name of the platform.
         predictor: ``nar-former-v2`` or ``kernel-sum``.
         directory: the platform's checkpoints.
-        database: path or URL of a measurement database to look up first.
+        database: measurements to look up first.
     """
 
     def __init__(
-        self, platform: str, predictor: str, directory: Path, database: str | None = None
+        self, platform: str, predictor: str, directory: Path, database: Database | None = None
     ) -> None:
         if predictor not in registry.PREDICTORS:
             known = ", ".join(registry.PREDICTORS)
@@ -86,7 +95,7 @@ class CostModel:
         *,
         predictor: str = registry.NAR_FORMER_V2,
         checkpoints: str | os.PathLike[str] | None = None,
-        database: str | None = None,
+        database: str | os.PathLike[str] | None = None,
     ) -> CostModel:
         """The cost model of a platform, from the checkpoints of the package or of a directory.
 
@@ -94,16 +103,21 @@ class CostModel:
             platform: its name, or parts of it that only one platform has (``tvm-relay``).
             predictor: ``nar-former-v2`` or ``kernel-sum``.
             checkpoints: directory that ``tvm-costmodel train`` wrote; by default the package's.
-            database: a measurement database; a network that was measured on the platform gets its
-                measured latency.
+            database: path or URL of a measurement database, or a directory of Parquet files; a
+                network that was measured on the platform gets its measured latency. It stays open
+                as long as the model lives.
 
         Raises:
             UnknownPlatformError: no such platform, or several.
             CheckpointError: the checkpoint is missing or damaged.
+            InputError: there is no such database.
         """
         directory = registry.checkpoint_directory(checkpoints)
         name = registry.resolve_platform(platform, registry.platforms(directory))
-        model = cls(name, predictor, registry.platform_directory(name, directory), database)
+        measurements = None if database is None else _open_measurements(database)
+        model = cls(name, predictor, registry.platform_directory(name, directory), measurements)
+        if measurements is not None:
+            weakref.finalize(model, measurements.close)
         # A bad checkpoint fails here, not at the first estimate.
         _ = model.kernel_sum if predictor == registry.KERNEL_SUM else model.nar_former_v2
         return model
@@ -124,21 +138,28 @@ class CostModel:
         network: Any,
         shapes: Mapping[str, Sequence[int]] | None = None,
         params: Collection[str] | None = None,
+        *,
+        measured: bool = True,
     ) -> Estimate:
         """How long one inference of ``network`` takes on the platform, before it is built.
+
+        A network whose digest was measured there gets the measurement, with the source
+        ``measured``. One with operators outside of the vocabulary never does: the digest knows only
+        their shapes, so that another network may have the same.
 
         Args:
             network: an ONNX model, its bytes or path, or a Relay or Relax ``IRModule``.
             shapes: static shapes of ONNX inputs with symbolic dimensions.
             params: names of a module's unbound parameters.
+            measured: whether to look the network up in the model's database.
 
         Raises:
             NetworkError: the network cannot be read.
             DynamicShapeError: a dimension is symbolic.
         """
         graph = load(network, shapes, params)
-        if (measured := self._measured(graph)) is not None:
-            return measured
+        if measured and (known := self._measured(graph)) is not None:
+            return known
         if self.predictor == registry.KERNEL_SUM:
             latency = self.kernel_sum.predict(self._kernels(network, shapes, params))
             return self._make(graph, latency, self.kernel_sum.description, graph.unknown_ops)
@@ -178,26 +199,25 @@ class CostModel:
         )
 
     def _measured(self, graph: OpGraph) -> Estimate | None:
-        if self._database is None:
+        if self._database is None or graph.unknown_ops:
             return None
-        from measure.database import Database  # noqa: PLC0415 (needs SQLAlchemy)
-
-        with Database.open(self._database) as database:
-            if self.platform not in database.platforms():
-                return None
-            latency = database.latencies(self.platform).get(graph.digest)
+        try:
+            latency = self._database.latency(graph.digest, self.platform)
+        except UnknownPlatformError:
+            return None
         if latency is None:
             return None
-        spread = latency.noise or 0.0
+        low, high = _measured_interval(latency)
+        count = len(latency.rounds)
+        rounds = f"{count} timing round{'s' if count > 1 else ''}"
         return Estimate(
             latency_ms=latency.label_ms,
-            low_ms=latency.label_ms * (1 - spread),
-            high_ms=latency.label_ms * (1 + spread),
+            low_ms=low,
+            high_ms=high,
             source=MEASURED,
             platform=self.platform,
-            checkpoint=f"{len(latency.rounds)} timing rounds",
+            checkpoint=f"{rounds}, disturbed" if latency.disturbed else rounds,
             digest=graph.digest,
-            unknown_ops=graph.unknown_ops,
         )
 
     def _kernels(
@@ -210,6 +230,20 @@ class CostModel:
             return _module_kernels(network, self.platform, params)
         with KernelFinder(self.platform) as finder:
             return finder.find(bind_shapes(load_model(network), shapes))
+
+
+def _open_measurements(database: str | os.PathLike[str]) -> Database:
+    from tvm_costmodel.measurements import open_measurements  # noqa: PLC0415 (needs SQLAlchemy)
+
+    return open_measurements(os.fspath(database))
+
+
+def _measured_interval(latency: Latency) -> tuple[float, float]:
+    """The label less and plus its noise; of an only round, what 80 % of its samples lie within."""
+    if latency.noise is None:
+        low, high = np.quantile(latency.rounds[0], [0.1, 0.9])
+        return float(low), float(high)
+    return latency.label_ms * (1 - latency.noise), latency.label_ms * (1 + latency.noise)
 
 
 @contextmanager

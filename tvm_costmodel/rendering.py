@@ -34,12 +34,12 @@ def print_rows(rows: Sequence[dict[str, Any]], format_: Format, title: str = "")
         console = Console()
         if not console.is_terminal:
             console = Console(width=140)
-        console.print(_table(rows, title))
+        console.print(_table(rows, title) if rows else f"{title}\nnothing to list".strip())
 
 
 def _table(rows: Sequence[dict[str, Any]], title: str) -> Table:
     table = Table(title=title or None, title_justify="left")
-    for name in rows[0] if rows else []:
+    for name in rows[0]:
         numeric = all(isinstance(row[name], (int, float, type(None))) for row in rows)
         table.add_column(name, justify="right" if numeric else "left", overflow="fold")
     for row in rows:

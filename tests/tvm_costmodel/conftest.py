@@ -7,7 +7,17 @@ from typing import Any
 
 import pytest
 
+from measure.database import Database
 from tests.tvm_costmodel.measured import PLATFORM, invented_measurements
+
+
+@pytest.fixture(scope="session")
+def measured_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a database with the invented measurements; to read from."""
+    path = tmp_path_factory.mktemp("measured") / "measurements.db"
+    with Database.open(path) as database:
+        invented_measurements(database=database)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -41,12 +41,13 @@ def invented_latency(graph: OpGraph) -> float:
     return 0.05 + graph.flops / 1e8 + 0.01 * len(graph)
 
 
-def invented_measurements(num_networks: int = 12) -> Database:
-    database = Database.in_memory()
+def invented_measurements(num_networks: int = 12, database: Database | None = None) -> Database:
+    """Two rounds and the kernels of networks, in ``database``, or in a new one in memory."""
+    database = database or Database.in_memory()
     database.add_platform(PLATFORM, DEVICE, {"test": "1"})
     database.add_protocol(Protocol())
     for index in range(num_networks):
-        network = sample(("resnet", "vgg", "squeezenet")[index % 3], index)
+        network = sample(("resnet", "vgg", "squeezenet")[index % 3], index, "small")
         graph = read_onnx(network.model)
         latency = invented_latency(graph)
         database.add_network(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
+from onnx import helper
 
+from measure.database import Database
 from measure.errors import UnknownPlatformError
+from measure.records import Latency
 from measure.zoo import sample
 from relay_frontend.errors import InputError
 from relay_frontend.onnx import read_onnx
-from tests.networks import conv_bn_relu
+from tests.networks import conv_bn_relu, model
 from tests.tvm_costmodel.measured import PLATFORM, invented_latency
 from tvm_costmodel import CostModel, platforms, registry
 
@@ -36,20 +40,83 @@ def test_a_network_may_be_a_path_bytes_or_a_model(fitted, tmp_path):
     assert len(latencies) == 1
 
 
-def test_what_was_measured_is_not_estimated(fitted, tmp_path):
-    from measure.database import Database  # noqa: PLC0415
-    from measure.parquet import export_parquet, import_parquet  # noqa: PLC0415
-    from tests.tvm_costmodel.measured import invented_measurements  # noqa: PLC0415
-
-    with invented_measurements() as measured, Database.open(tmp_path / "m.db") as database:
-        export_parquet(measured, tmp_path / "parquet")
-        import_parquet(database, tmp_path / "parquet")
-    model = CostModel.load("tvm-relax", checkpoints=fitted[0], database=str(tmp_path / "m.db"))
-    known = sample("resnet", 0).model
+def test_what_was_measured_is_not_estimated(fitted, measured_database):
+    model = CostModel.load("tvm-relax", checkpoints=fitted[0], database=measured_database)
+    known = sample("resnet", 0, "small").model
     estimate = model.estimate(known)
     assert estimate.source == "measured"
+    assert estimate.platform == PLATFORM.name
+    assert estimate.digest == read_onnx(known).digest
     assert estimate.latency_ms == pytest.approx(invented_latency(read_onnx(known)), rel=0.02)
-    assert model.estimate(sample("resnet", 99).model).source == "nar-former-v2"
+    assert estimate.checkpoint == "2 timing rounds"
+    # The rounds are 1 % apart.
+    assert estimate.low_ms == pytest.approx(0.99 * estimate.latency_ms, rel=1e-3)
+    assert estimate.high_ms == pytest.approx(1.01 * estimate.latency_ms, rel=1e-3)
+
+
+def test_what_was_not_measured_is_estimated(fitted, measured_database):
+    model = CostModel.load("tvm-relax", checkpoints=fitted[0], database=measured_database)
+    assert model.estimate(sample("resnet", 99, "small").model).source == "nar-former-v2"
+
+
+def test_a_measurement_can_be_declined(fitted, measured_database):
+    known = sample("resnet", 0, "small").model
+    plain = CostModel.load("tvm-relax", checkpoints=fitted[0])
+    model = CostModel.load("tvm-relax", checkpoints=fitted[0], database=measured_database)
+    assert model.estimate(known, measured=False) == plain.estimate(known)
+
+
+def test_a_measurement_on_another_platform_is_none(fitted, tmp_path):
+    Database.open(tmp_path / "empty.db").close()
+    model = CostModel.load("tvm-relax", checkpoints=fitted[0], database=tmp_path / "empty.db")
+    assert model.estimate(sample("resnet", 0, "small").model).source == "nar-former-v2"
+
+
+def test_looking_up_opens_the_database_once_and_reads_one_network(
+    fitted, measured_database, monkeypatch
+):
+    model = CostModel.load("tvm-relax", checkpoints=fitted[0], database=measured_database)
+
+    def refuse(*_arguments):
+        raise AssertionError("reads more than was asked for")
+
+    for name in ("open", "latencies", "networks"):
+        monkeypatch.setattr(Database, name, refuse)
+    for _ in range(2):
+        assert model.estimate(sample("resnet", 0, "small").model).source == "measured"
+
+
+def test_an_only_round_has_the_spread_of_its_samples_as_interval(fitted):
+    digest = read_onnx(sample("resnet", 99, "small").model).digest
+    samples = np.linspace(1.0, 2.0, 11)
+    only = Latency(label_ms=1.25, rounds=(samples,), noise=None, disturbed=True)
+
+    class Stored:
+        def latency(self, network, platform):
+            assert (network, platform) == (digest, PLATFORM.name)
+            return only
+
+    directory = registry.platform_directory(PLATFORM.name, fitted[0])
+    model = CostModel(PLATFORM.name, "nar-former-v2", directory, Stored())
+    estimate = model.estimate(sample("resnet", 99, "small").model)
+    assert (estimate.latency_ms, estimate.source) == (1.25, "measured")
+    assert (estimate.low_ms, estimate.high_ms) == pytest.approx((1.1, 1.9))
+    assert estimate.checkpoint == "1 timing round, disturbed"
+
+
+def test_an_operator_outside_of_the_vocabulary_is_never_looked_up(fitted):
+    network, twin = (
+        model([helper.make_node("Hardmax", ["x"], ["y"], axis=axis)]) for axis in (1, 2)
+    )
+    assert read_onnx(network).digest == read_onnx(twin).digest
+
+    class Stored:
+        def latency(self, network, platform):
+            raise AssertionError("may find the measurement of another network")
+
+    directory = registry.platform_directory(PLATFORM.name, fitted[0])
+    cost_model = CostModel(PLATFORM.name, "nar-former-v2", directory, Stored())
+    assert cost_model.estimate(network).source == "nar-former-v2"
 
 
 @pytest.mark.relax
@@ -66,7 +133,7 @@ def test_kernel_sum_takes_modules_and_onnx(fitted):
     from relay_frontend.relax.importer import import_onnx  # noqa: PLC0415
 
     model = CostModel.load("tvm-relax", predictor="kernel-sum", checkpoints=fitted[0])
-    network = sample("squeezenet", 1).model
+    network = sample("squeezenet", 1, "small").model
     from_module = model.estimate(import_onnx(network))
     assert from_module.source == "kernel-sum"
     assert from_module.latency_ms == pytest.approx(model.estimate(network).latency_ms)
@@ -112,4 +179,4 @@ def test_the_package_ships_a_checkpoint_for_each_toolchain():
     toolchains = {name.split("/")[1] for name in platforms()}
     assert toolchains == {"tvm-relay", "tvm-relax"}
     for toolchain in toolchains:
-        assert CostModel.load(toolchain).estimate(sample("vgg", 3).model).latency_ms > 0
+        assert CostModel.load(toolchain).estimate(sample("vgg", 3, "small").model).latency_ms > 0

@@ -1,0 +1,148 @@
+"""``measure``: a campaign on this machine or on devices over RPC, and why its labels hold."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from relay_frontend.errors import InputError
+from tvm_costmodel.cli.options import (
+    DEFAULT_DATABASE,
+    DatabaseOption,
+    ShapeOption,
+    SizeOption,
+    note,
+    parse_duration,
+    parse_families,
+    parse_names,
+    parse_shapes,
+)
+
+if TYPE_CHECKING:
+    from measure.campaign.types import NamedNetwork
+
+
+def measure(
+    networks: Annotated[list[Path] | None, typer.Argument(help="ONNX files to measure.")] = None,
+    zoo: Annotated[
+        str, typer.Option(help="Families of the network zoo, by commas; all for every one.")
+    ] = "",
+    count: Annotated[int, typer.Option(min=1, help="Networks of each family.")] = 1,
+    size: SizeOption = "standard",
+    toolchain: Annotated[
+        str,
+        typer.Option(
+            "--toolchain", "--platform", help="Toolchains, by commas: tvm-relay, tvm-relax, ..."
+        ),
+    ] = "tvm-relay",
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="local (the default), or rpc://host:port/key of a tracker; repeatable."),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="What to compile for; by default for this machine.")
+    ] = None,
+    shape: ShapeOption = None,
+    database: DatabaseOption = DEFAULT_DATABASE,
+    rounds: Annotated[int, typer.Option(min=1, help="Timing rounds of each network.")] = 2,
+    kernels: Annotated[bool, typer.Option(help="Time the kernels of each network too.")] = True,
+    anchors: Annotated[
+        bool, typer.Option(help="Time known networks before and after, to see the machine drift.")
+    ] = True,
+    threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            parser=parse_duration, metavar="TIME", help="Nothing new is begun after it: 2h, 90m."
+        ),
+    ] = None,
+    build_limit: Annotated[
+        float | None,
+        typer.Option(parser=parse_duration, metavar="TIME", help="What one build may take."),
+    ] = None,
+    time_limit: Annotated[
+        float | None,
+        typer.Option(parser=parse_duration, metavar="TIME", help="What one round may take."),
+    ] = None,
+    artifacts: Annotated[
+        Path | None, typer.Option(help="Keep what is built in this directory, and use it again.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option(help="Try again what has failed before.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Tell what was done and why the label is trusted.")
+    ] = False,
+) -> None:
+    """Build and time networks; safe to kill, and to run again to go on."""
+    from measure.campaign.types import CampaignConfig  # noqa: PLC0415 (needs SQLAlchemy)
+    from measure.client import Limits  # noqa: PLC0415
+    from tvm_costmodel.campaigns import is_complete, run_with_progress  # noqa: PLC0415
+
+    if not networks and not zoo:
+        raise InputError("nothing to measure: name ONNX files, or families with --zoo")
+    usual = Limits()
+    config = CampaignConfig(
+        rounds=rounds,
+        kernels=kernels,
+        anchors=anchors,
+        threads=threads,
+        budget_s=budget,
+        retry_failed=retry_failed,
+        limits=Limits(build_s=build_limit or usual.build_s, round_s=time_limit or usual.round_s),
+        artifacts=artifacts,
+        devices=tuple(device or ["local"]),
+        target=target,
+    )
+    families = parse_families(zoo)
+    choose = _chooser(networks or [], shape, families, count, size)
+    total = len(networks or []) + count * len(families)
+    platforms: dict[str, None] = {}
+    summary = run_with_progress(
+        choose(),
+        parse_names(toolchain),
+        database,
+        config,
+        total,
+        watch=lambda event: platforms.setdefault(event.platform),
+    )
+    if explain:
+        _explain(choose(), [name for name in platforms if name], database)
+    if not is_complete(summary):
+        raise typer.Exit(1)
+
+
+def _chooser(
+    files: list[Path], shape: list[str] | None, families: list[str], count: int, size: str
+) -> Callable[[], Iterator[NamedNetwork]]:
+    """Gives the chosen networks, made anew each time, since a campaign does not keep them."""
+    from measure.zoo import sample  # noqa: PLC0415 (makes networks)
+    from tvm_costmodel.campaigns import file_networks  # noqa: PLC0415 (needs SQLAlchemy)
+
+    shapes = parse_shapes(shape)
+
+    def choose() -> Iterator[NamedNetwork]:
+        yield from file_networks(files, shapes)
+        # All families in turn, so that a campaign cut short has seen them all.
+        for seed, family in itertools.product(range(count), families):
+            yield sample(family, seed, size)
+
+    return choose
+
+
+def _explain(networks: Iterable[NamedNetwork], platforms: list[str], database: str) -> None:
+    from measure.database import Database  # noqa: PLC0415 (needs SQLAlchemy)
+    from measure.explain import explain, lines  # noqa: PLC0415
+    from relay_frontend.onnx import read_onnx  # noqa: PLC0415
+
+    with Database.open(database) as opened:
+        for network, platform in itertools.product(networks, platforms):
+            try:
+                digest = read_onnx(network.model).digest
+                explanation = explain(opened, digest, platform)
+            except InputError as error:  # unreadable, or not reached within the budget
+                note(f"{network.name}: {error}")
+                continue
+            print("\n".join(lines(explanation)), end="\n\n")
