@@ -153,6 +153,11 @@ class Platform:
         )
 
 
+def deciding_versions(versions: Mapping[str, str]) -> dict[str, str]:
+    """Those of a toolchain's versions that decide the code: a new patch of Python changes none."""
+    return {name: version for name, version in versions.items() if name != "python"}
+
+
 def short_target(target: str) -> str:
     """Kind and processor of a target string or of its JSON form: ``llvm-znver4``, ``cuda-sm_90``.
 

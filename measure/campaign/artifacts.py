@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from measure.device import deciding_versions
+
 _PREFIX = "tvm-costmodel-artifacts-"
 _UNFINISHED = "unfinished-"
-# A new patch of Python changes no compiled code.
-_VERSIONS_WITHOUT_EFFECT = frozenset({"python"})
 
 
 class ArtifactStore:
@@ -36,8 +36,7 @@ class ArtifactStore:
         self, digest: str, seed: int, toolchain: str, target: str, versions: Mapping[str, str]
     ) -> Path:
         """Where the artifact of a network, whose weights are drawn from ``seed``, is or will be."""
-        relevant = {k: v for k, v in versions.items() if k not in _VERSIONS_WITHOUT_EFFECT}
-        key = json.dumps([toolchain, target, relevant, seed], sort_keys=True)
+        key = json.dumps([toolchain, target, deciding_versions(versions), seed], sort_keys=True)
         code = hashlib.sha256(key.encode()).hexdigest()[:12]
         return self._root / f"{digest}-{toolchain.partition(':')[0]}-{code}"
 

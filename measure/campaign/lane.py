@@ -32,7 +32,7 @@ from measure.errors import (
     WorkerError,
 )
 from measure.protocol import label
-from measure.records import KernelTimes, Network, Work
+from measure.records import KernelTimes, Network, Round, Work
 
 _T = TypeVar("_T")
 
@@ -140,16 +140,17 @@ class Lane:
     def _run_block(self, tasks: list[Task]) -> None:
         due = [task for task in tasks if self._pending(task)]
         self._build(due)
-        while due := [task for task in due if self._is_due(task)]:
+        while due := [task for task in due if self._left(task)]:
             with self._timing_alone(), self._between_anchors(due) as blocks:
                 self._time_rounds(due, blocks)
                 self._time_kernels(due, blocks)
         for task in tasks:
             self._finish(task)
 
-    def _is_due(self, task: Task) -> bool:
+    def _left(self, task: Task) -> Work:
+        """What is left to do, which is nothing where the job is not held any more."""
         assert task.job is not None
-        return task.job.id in self._held and bool(self._pending(task))
+        return self._pending(task) if task.job.id in self._held else Work(rounds=(), kernels=False)
 
     def _pending(self, task: Task) -> Work:
         job = task.job
@@ -208,14 +209,10 @@ class Lane:
             self._context.check()
             self._keep_leases()
             try:
-                finished = self._workers[task.toolchain].measure(
-                    task.network.name, task.artifact, self._context.protocol, task.network.seed
-                )
+                finished = self._measure(task)
             except DeviceError as error:
                 self._survive(error)
-                finished = self._workers[task.toolchain].measure(
-                    task.network.name, task.artifact, self._context.protocol, task.network.seed
-                )
+                finished = self._measure(task)
             self._context.database.add_anchor_round(
                 blocks[task.platform.name], task.network.digest, position, finished
             )
@@ -225,7 +222,7 @@ class Lane:
     def _time_rounds(self, tasks: Sequence[Task], blocks: Mapping[str, int | None]) -> None:
         """Time all rounds of ``tasks`` in turns."""
         due = list(tasks)
-        while due := [t for t in due if self._is_due(t) and self._pending(t).rounds]:
+        while due := [t for t in due if self._left(t).rounds]:
             for task in self._random.sample(due, len(due)):
                 self._time_round(task, blocks[task.platform.name])
 
@@ -241,9 +238,7 @@ class Lane:
 
         def measure() -> None:
             assert number is not None
-            finished = self._workers[task.toolchain].measure(
-                task.network.name, task.artifact, context.protocol, task.network.seed + number
-            )
+            finished = self._measure(task, number)
             context.database.add_round(
                 job.network, job.platform, job.protocol, number, finished, block=block, lease=job
             )
@@ -254,8 +249,13 @@ class Lane:
 
         self._guarded(task, measure)
 
+    def _measure(self, task: Task, number: int = 0) -> Round:
+        return self._workers[task.toolchain].measure(
+            task.network.name, task.artifact, self._context.protocol, task.network.seed + number
+        )
+
     def _time_kernels(self, tasks: Sequence[Task], blocks: Mapping[str, int | None]) -> None:
-        due = [t for t in tasks if self._is_due(t) and self._pending(t).kernels]
+        due = [t for t in tasks if self._left(t).kernels]
         for task in self._random.sample(due, len(due)):
             self._context.check()
             self._keep_leases()
@@ -369,10 +369,7 @@ class Lane:
         for worker in self._workers.values():
             worker.fingerprint()
         if self._context.config.anchors and self._anchors:
-            task = self._random.choice(self._anchors)
-            self._workers[task.toolchain].measure(
-                task.network.name, task.artifact, self._context.protocol, task.network.seed
-            )
+            self._measure(self._random.choice(self._anchors))
 
     def _give_back(self, task: Task, kind: EventKind, error: Exception) -> None:
         assert task.job is not None

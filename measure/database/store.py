@@ -27,7 +27,7 @@ from measure.database.schema import (
     PlatformRow,
     ProtocolRow,
 )
-from measure.device import Device, Platform
+from measure.device import Device, Platform, deciding_versions
 from measure.errors import DatabaseError, MeasurementError, PlatformChangedError, ProtocolError
 from measure.protocol import Protocol, Samples, label
 from measure.records import KernelTimes, KernelTiming, Round
@@ -35,8 +35,6 @@ from measure.weights import strip_weights
 
 Position = Literal["start", "end"]
 
-# A new patch of Python changes no compiled code.
-_VERSIONS_WITHOUT_EFFECT = {"python"}
 _MAX_NAME = 255
 
 
@@ -254,7 +252,7 @@ def check_protocol(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
 
 def _identity(row: PlatformRow) -> dict[str, Any]:
     """What must not change under a platform's name; the memory and the kernel of the system may."""
-    versions = {k: v for k, v in row.versions.items() if k not in _VERSIONS_WITHOUT_EFFECT}
+    versions = deciding_versions(row.versions)
     device = {key: row.device[key] for key in ("cpu", "cpu_revision", "cores", "architecture")}
     return {**versions, **device, "target": row.target}
 

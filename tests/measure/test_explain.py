@@ -9,24 +9,13 @@ import numpy as np
 import pytest
 
 from measure.database import Database
-from measure.device import Device, Platform
 from measure.errors import BuildError, DatabaseError, UnknownPlatformError
 from measure.explain import Explanation, explain, lines
 from measure.protocol import Protocol
 from measure.records import Round
+from tests.measure.databases import DEVICE, NAME, PLATFORM, PROTOCOL
 from tests.measure.fake_toolchain import network
 
-DEVICE = Device(
-    cpu="AMD EPYC 9R14",
-    cpu_revision="25-17-1",
-    cores=2,
-    memory_bytes=1 << 34,
-    os="Linux 6.1",
-    architecture="x86_64",
-)
-PLATFORM = Platform(device=DEVICE.short_name, toolchain="fake", target="fake -mcpu=z80")
-NAME = PLATFORM.name
-PROTOCOL = Protocol().name
 A, ANCHOR = "a" * 64, "b" * 64
 QUIET = {"foreign_cpu": 0.01, "steal": 0.0}
 BUSY = {"foreign_cpu": 0.62, "steal": 0.0}
