@@ -8,6 +8,7 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <new>
 #include <utility>
 
 #include "relay_frontend/canonical/canonicalize.h"
@@ -70,9 +71,8 @@ nb::object to_numpy(Array<T> array) {
   return nb::cast(nb::ndarray<nb::numpy, T>(data, Rank, shape + (2 - Rank), owner));
 }
 
-nb::tuple tokens(const Graph& graph, std::size_t frequencies, std::size_t shape_dims,
-                 std::size_t vocabulary_size, bool node_position) {
-  Tokens result = tokenize(graph, {frequencies, shape_dims, vocabulary_size, node_position});
+nb::tuple tokens(const Graph& graph, const TokenConfig& config) {
+  Tokens result = tokenize(graph, config);
   return nb::make_tuple(to_numpy<float, 2>(std::move(result.node_features)),
                         to_numpy<std::int64_t, 2>(std::move(result.edge_index)),
                         to_numpy<float, 1>(std::move(result.static_features)));
@@ -82,6 +82,17 @@ nb::tuple tokens(const Graph& graph, std::size_t frequencies, std::size_t shape_
 
 using Strings = std::vector<std::string>;
 using Pairs = std::vector<nb::tuple>;
+
+void init_token_config(TokenConfig* config, std::size_t frequencies, std::size_t shape_dims,
+                       std::size_t input_dims, std::size_t vocabulary_size, bool one_hot_type,
+                       bool node_position, bool costs, const Strings& values,
+                       const std::string& static_features) {
+  std::vector<Encoding> encodings;
+  for (const std::string& name : values) encodings.push_back(encoding_named(name));
+  new (config) TokenConfig{frequencies,  shape_dims,    input_dims, vocabulary_size,
+                           one_hot_type, node_position, costs,      std::move(encodings),
+                           encoding_named(static_features)};
+}
 
 Text to_text(nb::handle value) { return nb::cast<Text>(value); }
 
@@ -194,8 +205,13 @@ NB_MODULE(_native, module) {
            [](const Graph& graph) {
              return all_to_python(graph.unknown_ops(), [](Text t) { return to_python(t); });
            })
-      .def("tokens", &tokens, nb::arg("frequencies"), nb::arg("shape_dims"),
-           nb::arg("vocabulary_size"), nb::arg("node_position"));
+      .def("tokens", &tokens, nb::arg("config"));
+
+  nb::class_<TokenConfig>(module, "TokenConfig")
+      .def("__init__", &init_token_config, nb::kw_only(), nb::arg("frequencies"),
+           nb::arg("shape_dims"), nb::arg("input_dims"), nb::arg("vocabulary_size"),
+           nb::arg("one_hot_type"), nb::arg("node_position"), nb::arg("costs"),
+           nb::arg("values"), nb::arg("static"));
 
   module.def("configure", &configure, nb::arg("operators"), nb::arg("dtypes"),
              nb::arg("categories"), nb::arg("onnx"), nb::arg("relay"), nb::arg("relax"),

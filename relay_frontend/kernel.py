@@ -8,6 +8,9 @@ from typing import Any
 
 from relay_frontend.graph import TensorType
 
+NO_KERNEL = "__nop"
+"""Name of a kernel that only reinterprets a tensor's shape: no code runs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kernel:

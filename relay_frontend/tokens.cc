@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 namespace relay_frontend {
 
 namespace {
 
 constexpr std::size_t kNumAttributeSlots = 8;
+constexpr std::size_t kNumCosts = 5;
 constexpr double kGiga = 1e9;
 
 // f_PE of values, remembered for those that come again (most do: extents, strides, zeros).
@@ -72,53 +74,134 @@ double slot_value(const Operator& op, const Slot& slot) {
   return 0.0;
 }
 
-std::size_t one_hot_index(const OperatorSpec& spec, std::size_t vocabulary_size) {
+std::size_t type_index(const OperatorSpec& spec, std::size_t vocabulary_size) {
   return spec.index < vocabulary_size ? spec.index : spec_of(spec.category)->index;
 }
 
+// The number itself, as far as float32 reaches.
+float real(double value) {
+  constexpr double kLargest = std::numeric_limits<float>::max();
+  return static_cast<float>(std::clamp(value + 0.0, -kLargest, kLargest));
+}
+
+// sign(x) log(1 + |x|), by libm as in Python.
+float logarithm(double value) {
+  value += 0.0;  // no negative zero
+  return static_cast<float>(std::copysign(std::log1p(std::abs(value)), value));
+}
+
+float* write(const std::vector<double>& values, Encoding encoding, PositionEncoding& positions,
+             float* out) {
+  switch (encoding) {
+    case Encoding::position:
+      for (double value : values) out = positions.write(value, out);
+      return out;
+    case Encoding::real:
+      return std::transform(values.begin(), values.end(), out, real);
+    case Encoding::logarithm:
+      return std::transform(values.begin(), values.end(), out, logarithm);
+  }
+  return out;
+}
+
+float* write_type(const OperatorSpec& spec, const TokenConfig& config, PositionEncoding& positions,
+                  float* out) {
+  const std::size_t index = type_index(spec, config.vocabulary_size);
+  if (!config.one_hot_type) return positions.write(static_cast<double>(index), out);
+  std::fill_n(out, config.vocabulary_size, 0.0F);
+  out[index] = 1.0F;
+  return out + config.vocabulary_size;
+}
+
+void append_extents(Ints shape, std::size_t count, std::vector<double>& values) {
+  for (std::size_t i = 0; i < count; ++i) {
+    values.push_back(i < shape.size() ? static_cast<double>(shape[i]) : 0.0);
+  }
+}
+
+// Shape of the first data operand; that of a scalar where only constants are read.
+Ints first_input_shape(const Graph& graph, const Operator& op) {
+  if (op.inputs.empty()) return {};
+  const std::int64_t producer = op.inputs.front();
+  return producer >= 0 ? graph.operators()[static_cast<std::size_t>(producer)].type.shape
+                       : graph.inputs()[static_cast<std::size_t>(-1 - producer)].shape;
+}
+
+// Attribute slots, output extents, input extents.
+void read_values(const Graph& graph, const Operator& op, const TokenConfig& config,
+                 std::vector<double>& values) {
+  const bool has_slots = op.spec->index < config.vocabulary_size;
+  const std::size_t num_slots = has_slots ? op.spec->slots.size() : 0;
+  values.clear();
+  for (std::size_t i = 0; i < kNumAttributeSlots; ++i) {
+    values.push_back(i < num_slots ? slot_value(op, op.spec->slots[i]) : 0.0);
+  }
+  append_extents(op.type.shape, config.shape_dims, values);
+  if (config.input_dims > 0) {
+    append_extents(first_input_shape(graph, op), config.input_dims, values);
+  }
+}
+
+float* write_costs(const Operator& op, float* out) {
+  const double flops = static_cast<double>(op.flops);
+  const double moved = static_cast<double>(op.param_bytes + op.read_bytes + op.write_bytes);
+  const double costs[kNumCosts] = {flops, static_cast<double>(op.param_bytes),
+                                   static_cast<double>(op.read_bytes),
+                                   static_cast<double>(op.write_bytes),
+                                   moved > 0 ? flops / moved : 0.0};
+  return std::transform(costs, costs + kNumCosts, out, logarithm);
+}
+
 Array<float> node_features(const Graph& graph, const TokenConfig& config,
-                           PositionEncoding& encoding) {
-  const std::size_t encoded =
-      kNumAttributeSlots + config.shape_dims + (config.node_position ? 1 : 0);
+                           PositionEncoding& positions) {
   Array<float> result;
   result.rows = graph.operators().size();
-  result.columns = config.vocabulary_size + encoded * 2 * config.frequencies;
+  result.columns = config.num_features();
   result.data.reset(new float[result.rows * result.columns]);
   float* out = result.data.get();
+  std::vector<double> values;
   for (std::size_t row = 0; row < result.rows; ++row) {
     const Operator& op = graph.operators()[row];
-    const bool has_slots = op.spec->index < config.vocabulary_size;
-    const std::size_t num_slots = has_slots ? op.spec->slots.size() : 0;
-    std::fill_n(out, config.vocabulary_size, 0.0F);
-    out[one_hot_index(*op.spec, config.vocabulary_size)] = 1.0F;
-    out += config.vocabulary_size;
-    for (std::size_t i = 0; i < kNumAttributeSlots; ++i) {
-      out = encoding.write(i < num_slots ? slot_value(op, op.spec->slots[i]) : 0.0, out);
-    }
-    for (std::size_t i = 0; i < config.shape_dims; ++i) {
-      out = encoding.write(i < op.type.rank() ? static_cast<double>(op.type.shape[i]) : 0.0, out);
-    }
-    if (config.node_position) out = encoding.write(static_cast<double>(row), out);
+    out = write_type(*op.spec, config, positions, out);
+    read_values(graph, op, config, values);
+    for (Encoding encoding : config.values) out = write(values, encoding, positions, out);
+    if (config.node_position) out = positions.write(static_cast<double>(row), out);
+    if (config.costs) out = write_costs(op, out);
   }
   return result;
 }
 
 Array<float> static_features(const Graph& graph, const TokenConfig& config,
-                             PositionEncoding& encoding) {
+                             PositionEncoding& positions) {
+  const double unit = config.static_features == Encoding::position ? kGiga : 1.0;
+  const double parameters = static_cast<double>(graph.param_bytes()) / 4;
+  const std::vector<double> values = {
+      static_cast<double>(graph.batch_size()), static_cast<double>(graph.flops()) / unit,
+      parameters / unit, static_cast<double>(graph.memory_bytes()) / unit};
   Array<float> result;
   result.rows = 1;
-  result.columns = 4 * 2 * config.frequencies;
+  result.columns = values.size() * config.width(config.static_features);
   result.data.reset(new float[result.columns]);
-  const double parameters = static_cast<double>(graph.param_bytes()) / 4;
-  float* out = result.data.get();
-  out = encoding.write(static_cast<double>(graph.batch_size()), out);
-  out = encoding.write(static_cast<double>(graph.flops()) / kGiga, out);
-  out = encoding.write(parameters / kGiga, out);
-  encoding.write(static_cast<double>(graph.memory_bytes()) / kGiga, out);
+  write(values, config.static_features, positions, result.data.get());
   return result;
 }
 
 }  // namespace
+
+Encoding encoding_named(Text name) {
+  if (name == "position") return Encoding::position;
+  if (name == "real") return Encoding::real;
+  if (name == "logarithm") return Encoding::logarithm;
+  throw Unsupported("encoding " + std::string(name));
+}
+
+std::size_t TokenConfig::num_features() const {
+  const std::size_t encoded = width(Encoding::position);
+  const std::size_t num_values = kNumAttributeSlots + shape_dims + input_dims;
+  std::size_t result = one_hot_type ? vocabulary_size : encoded;
+  for (Encoding encoding : values) result += num_values * width(encoding);
+  return result + (node_position ? encoded : 0) + (costs ? kNumCosts : 0);
+}
 
 Array<std::int64_t> undirected_edges(const Graph& graph) {
   const std::vector<Operator>& operators = graph.operators();
@@ -163,9 +246,9 @@ Array<std::int64_t> undirected_edges(const Graph& graph) {
 }
 
 Tokens tokenize(const Graph& graph, const TokenConfig& config) {
-  PositionEncoding encoding(config.frequencies);
-  return {node_features(graph, config, encoding), undirected_edges(graph),
-          static_features(graph, config, encoding)};
+  PositionEncoding positions(config.frequencies);
+  return {node_features(graph, config, positions), undirected_edges(graph),
+          static_features(graph, config, positions)};
 }
 
 }  // namespace relay_frontend

@@ -9,12 +9,29 @@
 
 namespace relay_frontend {
 
+// How a number is encoded: by f_PE, as it is, or as its logarithm; see tokens.TokenConfig.
+enum class Encoding { position, real, logarithm };
+
+// The encoding that Python calls `name`; Unsupported where there is none.
+Encoding encoding_named(Text name);
+
 // tokens.TokenConfig, with the size of the vocabulary's version.
 struct TokenConfig {
   std::size_t frequencies;
   std::size_t shape_dims;
+  std::size_t input_dims;
   std::size_t vocabulary_size;
+  bool one_hot_type;  // otherwise f_PE of the type's index
   bool node_position;
+  bool costs;
+  std::vector<Encoding> values;
+  Encoding static_features;
+
+  // Numbers that one number becomes.
+  std::size_t width(Encoding encoding) const {
+    return encoding == Encoding::position ? 2 * frequencies : 1;
+  }
+  std::size_t num_features() const;
 };
 
 // Row-major array that its Python owner frees.

@@ -1,7 +1,8 @@
 """Tokens: the arrays that predictors read, made from an operator graph.
 
 NAR-Former V2 (Yi et al., NeurIPS 2023), section 3.3: a one-hot operator type, the position encoding
-f_PE of each attribute and of the output shape, and the static features of the whole network.
+f_PE of each attribute and of the output shape, and the static features of the whole network. Their
+other forms (table 5 and beyond) are settings of :class:`TokenConfig`.
 """
 
 from __future__ import annotations
@@ -9,43 +10,98 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from relay_frontend import vocabulary
-from relay_frontend.graph import OpGraph
+from relay_frontend import native, vocabulary
+from relay_frontend.errors import InputError
+from relay_frontend.graph import Operator, OpGraph
 from relay_frontend.native import NativeOpGraph
 
 _GIGA = 1e9
+_LARGEST = float(np.finfo(np.float32).max)
+
+OpType = Literal["one-hot", "position"]
+Encoding = Literal["position", "real", "logarithm"]
+StaticEncoding = Literal["position", "logarithm"]
+
+NUM_COSTS = 5
+NUM_STATIC_VALUES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenConfig:
     """How an operator graph is encoded.
 
+    A row of a node holds, in this order: its type; its values (attribute slots, extents of the
+    output, extents of the first input), all of them once for each of ``values``; its position;
+    its costs. A number is encoded in one of three ways: ``position`` is f_PE, ``real`` the number
+    itself, ``logarithm`` log(1 + x), odd for what is negative.
+
     Args:
-        frequencies: frequencies per encoded value, each giving a sine and a cosine.
+        frequencies: frequencies of f_PE, each giving a sine and a cosine.
         shape_dims: leading output dimensions that are encoded; missing ones count as 0.
         vocabulary: version of the vocabulary; operators that are newer count as their category.
         node_position: whether to append f_PE of the node's own position, as the paper's text has
             it (its public latency code leaves it out, and so does the default).
+        op_type: ``one-hot``, or ``position``: f_PE of the type's index (table 5, row 2).
+        values: encodings of the values, at least one; row 1 of table 5 is ``("real",)``.
+        costs: whether to append the logarithms of the node's FLOPs, bytes of parameters, bytes
+            read, bytes written, and FLOPs per byte moved.
+        input_dims: leading dimensions of the first data operand that are encoded, see
+            :func:`first_input_shape`.
+        static: encoding of the static features: f_PE of the batch size and of billions of FLOPs,
+            parameters and bytes, or the logarithms of the plain counts.
+
+    Raises:
+        InputError: a setting is none of those named here.
     """
 
     frequencies: int = 5
     shape_dims: int = 4
     vocabulary: int = vocabulary.VERSION
     node_position: bool = False
+    op_type: OpType = "one-hot"
+    values: tuple[Encoding, ...] = ("position",)
+    costs: bool = False
+    input_dims: int = 0
+    static: StaticEncoding = "position"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "values", tuple(self.values))  # a list where it comes from JSON
+        _check_choice("op_type", [self.op_type], get_args(OpType))
+        _check_choice("values", self.values, get_args(Encoding))
+        _check_choice("static", [self.static], get_args(StaticEncoding))
+        _check_choice("vocabulary", [self.vocabulary], tuple(vocabulary.SIZES))
+        for name, least in (("frequencies", 1), ("shape_dims", 0), ("input_dims", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"tokens: {name} is {getattr(self, name)}, expected >= {least}")
 
     @property
     def num_features(self) -> int:
         """Width of a node's row; 152 with the paper's vocabulary of 32 operators."""
-        encoded = vocabulary.NUM_ATTRIBUTE_SLOTS + self.shape_dims + int(self.node_position)
-        return vocabulary.SIZES[self.vocabulary] + encoded * 2 * self.frequencies
+        encoded = 2 * self.frequencies
+        size = vocabulary.SIZES[self.vocabulary]
+        num_values = vocabulary.NUM_ATTRIBUTE_SLOTS + self.shape_dims + self.input_dims
+        return (
+            (size if self.op_type == "one-hot" else encoded)
+            + num_values * sum(encoded if e == "position" else 1 for e in self.values)
+            + (encoded if self.node_position else 0)
+            + (NUM_COSTS if self.costs else 0)
+        )
 
     @property
     def num_static(self) -> int:
         """Width of the static features; 40 by default."""
-        return 4 * 2 * self.frequencies
+        return NUM_STATIC_VALUES * (2 * self.frequencies if self.static == "position" else 1)
+
+
+def _check_choice(name: str, chosen: Sequence[object], allowed: tuple[object, ...]) -> None:
+    unknown = [choice for choice in chosen if choice not in allowed]
+    if unknown or not chosen or len(set(chosen)) < len(chosen):
+        expected = ", ".join(map(repr, allowed))
+        raise InputError(f"tokens: {name} is {chosen}, expected of each at most one: {expected}")
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -55,7 +111,8 @@ class GraphTokens:
     Args:
         node_features: ``[num_nodes, num_features]`` float32, one row per operator.
         edge_index: ``[2, num_edges]`` int64, row 0 the source and row 1 the destination; both
-            directions of every edge, each once, no self loops, sorted by destination.
+            directions of every edge, each once, no self loops, sorted by destination. Nodes are in
+            topological order: an edge with source < destination runs along the data flow.
         static_features: ``[num_static]`` float32, of the network as a whole.
     """
 
@@ -90,6 +147,14 @@ def position_encoding(values: np.ndarray, frequencies: int) -> np.ndarray:
     return table[positions.reshape(np.shape(values))]
 
 
+def logarithm(values: np.ndarray) -> np.ndarray:
+    """``sign(x) log(1 + |x|)`` of ``[...]`` real numbers as ``[...]`` float64."""
+    # By the C library, as the native encoder does; numpy's own differs in the last bits.
+    flat = (np.asarray(values, dtype=np.float64) + 0.0).ravel().tolist()
+    logarithms = [math.copysign(math.log1p(abs(x)), x) for x in flat]
+    return np.array(logarithms, dtype=np.float64).reshape(np.shape(values))
+
+
 def undirected_edges(edges: Sequence[tuple[int, int]]) -> np.ndarray:
     """Both directions of ``edges`` as ``[2, num_edges]`` int64, sorted by destination, source."""
     pairs = {pair for a, b in edges if a != b for pair in ((a, b), (b, a))}
@@ -97,45 +162,103 @@ def undirected_edges(edges: Sequence[tuple[int, int]]) -> np.ndarray:
     return np.array(ordered, dtype=np.int64).reshape(-1, 2).T.copy()
 
 
+def first_input_shape(graph: OpGraph, operator: Operator) -> tuple[int, ...]:
+    """Shape of the first data operand of an ``operator`` of ``graph``.
+
+    It is that of the producing operator or of the graph's input; constants do not count. An
+    operator that reads constants alone has the shape of a scalar.
+    """
+    if not operator.inputs:
+        return ()
+    producer = operator.inputs[0]
+    return graph.operators[producer].shape if producer >= 0 else graph.inputs[-1 - producer].shape
+
+
 def tokenize(graph: OpGraph, config: TokenConfig | None = None) -> GraphTokens:
     """Encode ``graph`` as :class:`GraphTokens`; the default is the paper's latency setting."""
     config = config or TokenConfig()
-    version = config.vocabulary
     if isinstance(graph, NativeOpGraph):
-        size = vocabulary.SIZES[version]
-        return GraphTokens(
-            *graph.native.tokens(config.frequencies, config.shape_dims, size, config.node_position)
-        )
-    num_nodes = len(graph)
-    one_hot = np.zeros((num_nodes, vocabulary.SIZES[version]))
-    one_hot[np.arange(num_nodes), [vocabulary.index(o.op, version) for o in graph]] = 1.0
-    columns = [
-        vocabulary.attribute_slots(o.op, o.attrs, version) + _dims(o.shape, config) for o in graph
-    ]
-    num_columns = vocabulary.NUM_ATTRIBUTE_SLOTS + config.shape_dims
-    values = np.array(columns, dtype=np.float64).reshape(num_nodes, num_columns)
+        return GraphTokens(*graph.native.tokens(_native_config(config)))
+    values = _values(graph, config)
+    parts = [_types(graph, config)]
+    parts += [_encoded(values, encoding, config.frequencies) for encoding in config.values]
     if config.node_position:
-        values = np.column_stack([values, np.arange(num_nodes)])
-    encoded = position_encoding(values, config.frequencies)
-    encoded = encoded.reshape(num_nodes, encoded.shape[1] * encoded.shape[2])
+        parts.append(position_encoding(np.arange(len(graph)), config.frequencies))
+    if config.costs:
+        parts.append(logarithm(_costs(graph)))
     return GraphTokens(
-        node_features=np.concatenate([one_hot, encoded], axis=1).astype(np.float32),
+        node_features=np.concatenate(parts, axis=1).astype(np.float32),
         edge_index=undirected_edges(graph.edges),
         static_features=_static_features(graph, config),
     )
 
 
-def _dims(shape: tuple[int, ...], config: TokenConfig) -> list[float]:
-    dims = [float(d) for d in shape[: config.shape_dims]]
-    return dims + [0.0] * (config.shape_dims - len(dims))
+def _native_config(config: TokenConfig) -> Any:
+    assert native.module is not None
+    return native.module.TokenConfig(
+        frequencies=config.frequencies,
+        shape_dims=config.shape_dims,
+        input_dims=config.input_dims,
+        vocabulary_size=vocabulary.SIZES[config.vocabulary],
+        one_hot_type=config.op_type == "one-hot",
+        node_position=config.node_position,
+        costs=config.costs,
+        values=list(config.values),
+        static=config.static,
+    )
+
+
+def _types(graph: OpGraph, config: TokenConfig) -> np.ndarray:
+    """``[num_nodes, type width]``."""
+    indices = np.array([vocabulary.index(o.op, config.vocabulary) for o in graph], dtype=np.int64)
+    if config.op_type == "position":
+        return position_encoding(indices, config.frequencies)
+    one_hot = np.zeros((len(indices), vocabulary.SIZES[config.vocabulary]))
+    one_hot[np.arange(len(indices)), indices] = 1.0
+    return one_hot
+
+
+def _values(graph: OpGraph, config: TokenConfig) -> np.ndarray:
+    """``[num_nodes, num_values]``: attribute slots, output extents, input extents."""
+    rows = [
+        vocabulary.attribute_slots(o.op, o.attrs, config.vocabulary)
+        + _dims(o.shape, config.shape_dims)
+        + (_dims(first_input_shape(graph, o), config.input_dims) if config.input_dims else [])
+        for o in graph
+    ]
+    num_values = vocabulary.NUM_ATTRIBUTE_SLOTS + config.shape_dims + config.input_dims
+    return np.array(rows, dtype=np.float64).reshape(len(rows), num_values)
+
+
+def _dims(shape: tuple[int, ...], count: int) -> list[float]:
+    dims = [float(d) for d in shape[:count]]
+    return dims + [0.0] * (count - len(dims))
+
+
+def _encoded(values: np.ndarray, encoding: Encoding, frequencies: int) -> np.ndarray:
+    """``[num_nodes, num_values]`` as ``[num_nodes, num_values * width]``."""
+    if encoding == "real":
+        return np.clip(values + 0.0, -_LARGEST, _LARGEST)
+    if encoding == "logarithm":
+        return logarithm(values)
+    encoded = position_encoding(values, frequencies)
+    return encoded.reshape(len(values), values.shape[1] * 2 * frequencies)
+
+
+def _costs(graph: OpGraph) -> np.ndarray:
+    """``[num_nodes, 5]``: FLOPs, bytes of parameters, read and written, FLOPs per byte."""
+    rows = []
+    for o in graph:
+        moved = o.param_bytes + o.read_bytes + o.write_bytes
+        intensity = float(o.flops) / float(moved) if moved else 0.0
+        rows.append((o.flops, o.param_bytes, o.read_bytes, o.write_bytes, intensity))
+    return np.array(rows, dtype=np.float64).reshape(len(rows), NUM_COSTS)
 
 
 def _static_features(graph: OpGraph, config: TokenConfig) -> np.ndarray:
     parameters = graph.param_bytes / 4  # the paper counts parameters, our costs count bytes
-    values = [
-        graph.batch_size,
-        graph.flops / _GIGA,
-        parameters / _GIGA,
-        graph.memory_bytes / _GIGA,
-    ]
-    return position_encoding(np.array(values), config.frequencies).ravel().astype(np.float32)
+    counts = np.array([graph.flops, parameters, graph.memory_bytes], dtype=np.float64)
+    if config.static == "logarithm":
+        return logarithm(np.array([graph.batch_size, *counts])).astype(np.float32)
+    values = np.array([graph.batch_size, *(counts / _GIGA)])
+    return position_encoding(values, config.frequencies).ravel().astype(np.float32)

@@ -10,14 +10,12 @@ import tvm
 from tvm import relay
 
 from relay_frontend.errors import InputError, NetworkError
-from relay_frontend.kernel import Kernel
+from relay_frontend.kernel import NO_KERNEL, Kernel
 from relay_frontend.relay.flops import operator_flops, tensor_types
 from relay_frontend.relay.folding import fold_constants
 
 OPT_LEVEL = 3
 FUNCTION_PREFIX = "tvmgen_default_fused_"
-NO_KERNEL = "__nop"
-"""Function name of a call that only reinterprets a tensor's shape: no code runs."""
 
 _MAX_NAME_LENGTH = 80
 

@@ -19,15 +19,16 @@ from relay_frontend.nodes import INPUT, Network, Node, constant
 from relay_frontend.tokens import TokenConfig, tokenize
 from tests.relay_frontend.native_formulas import random_network
 from tests.relay_frontend.native_graphs import describe, malformed
+from tests.relay_frontend.token_configs import CONFIGS
 
 needs_native = pytest.mark.skipif(
     native.module is None, reason="the native core was not built, or is turned off"
 )
 
-CONFIGS = (
-    TokenConfig(),
-    TokenConfig(vocabulary=1, frequencies=3, shape_dims=2),
-    TokenConfig(node_position=True),
+ALL_CONFIGS = (
+    *CONFIGS,
+    TokenConfig(vocabulary=1, frequencies=3, shape_dims=2, node_position=True),
+    TokenConfig(values=("real",), input_dims=9, node_position=True, costs=True),
 )
 
 
@@ -42,7 +43,7 @@ def assert_same(graph: OpGraph, expected: OpGraph) -> None:
     assert graph == expected
     totals = ("batch_size", "flops", "param_bytes", "memory_bytes", "digest", "edges")
     assert {n: getattr(graph, n) for n in totals} == {n: getattr(expected, n) for n in totals}
-    for config in CONFIGS:
+    for config in ALL_CONFIGS:
         ours, theirs = tokenize(graph, config), tokenize(expected, config)
         for name in ("node_features", "edge_index", "static_features"):
             a, b = getattr(ours, name), getattr(theirs, name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -10,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay_frontend import TokenConfig, tokenize, vocabulary
+from relay_frontend.errors import InputError
 from relay_frontend.graph import Operator, OpGraph, TensorType
 from relay_frontend.onnx import read_onnx
-from relay_frontend.tokens import position_encoding, undirected_edges
+from relay_frontend.tokens import first_input_shape, position_encoding, undirected_edges
 from tests.networks import conv_bn_relu
+from tests.relay_frontend.token_configs import CONFIGS
 
 
 def test_the_default_widths_are_those_of_the_paper():
@@ -62,6 +66,98 @@ def test_the_node_position_is_appended_where_configured():
     assert tokens.node_features[:, -10:] == pytest.approx(expected, abs=1e-6)
 
 
+# --- Other encodings --------------------------------------------------------------------------
+
+_EVERYTHING = TokenConfig(
+    frequencies=3,
+    shape_dims=4,
+    vocabulary=1,
+    op_type="position",
+    values=("real", "logarithm"),
+    input_dims=2,
+    costs=True,
+    node_position=True,
+    static="logarithm",
+)
+
+
+def test_all_that_is_configured_stands_in_its_order():
+    graph = read_onnx(conv_bn_relu())
+    conv = graph.operators[0]
+    assert (conv.op, conv.shape, conv.inputs) == ("conv2d", (1, 8, 16, 16), (-1,))
+    row = tokenize(graph, _EVERYTHING).node_features[0]
+    type_, real, logs, position, costs = np.split(row, np.cumsum([6, 14, 14, 6]))
+    index = vocabulary.index("conv2d", 1)
+    assert type_ == pytest.approx(position_encoding(np.array(index), 3), abs=1e-6)
+    values = [3, 3, 1, 1, 1, 1, 1, 1, 1, 8, 16, 16, 1, 8]
+    assert real.tolist() == values
+    assert logs == pytest.approx(np.log1p(values))
+    assert position == pytest.approx(position_encoding(np.array(0), 3), abs=1e-6)
+    plain = [conv.flops, conv.param_bytes, conv.read_bytes, conv.write_bytes]
+    assert costs == pytest.approx(np.log1p([*plain, conv.flops / sum(plain[1:])]))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=repr)
+def test_widths_are_those_of_the_arrays(config):
+    tokens = tokenize(read_onnx(conv_bn_relu()), config)
+    assert tokens.node_features.shape[1] == config.num_features
+    assert tokens.static_features.shape == (config.num_static,)
+    assert tokens.node_features.dtype == tokens.static_features.dtype == np.float32
+
+
+def test_the_first_input_is_that_of_the_data():
+    graph = read_onnx(conv_bn_relu())
+    (pool,) = [operator for operator in graph if operator.op == "global_avg_pool2d"]
+    assert first_input_shape(graph, graph.operators[0]) == (1, 8, 16, 16), "the graph's input"
+    assert first_input_shape(graph, pool) == (1, 8, 16, 16), "of the operator before it"
+    assert first_input_shape(graph, Operator(op="exp", type=TensorType((3,)))) == ()
+
+
+def test_static_features_are_logarithms_of_plain_counts():
+    graph = read_onnx(conv_bn_relu())
+    counts = [graph.batch_size, graph.flops, graph.param_bytes / 4, graph.memory_bytes]
+    assert tokenize(graph, _EVERYTHING).static_features == pytest.approx(np.log1p(counts))
+
+
+def test_negative_and_enormous_values_stay_finite():
+    type_ = TensorType((2, 3))
+    clip = Operator(op="clip", attrs={"min": -6.0, "max": 1e300}, inputs=(-1,), type=type_)
+    config = TokenConfig(values=("real", "logarithm"))
+    row = tokenize(OpGraph((type_,), (clip,), (0,)), config).node_features[0]
+    real, logs = np.split(row[vocabulary.SIZES[2] :], 2)
+    assert real[:2].tolist() == [-6.0, np.finfo(np.float32).max]
+    assert logs[:2] == pytest.approx([-np.log1p(6.0), np.log(1e300)])
+
+
+def test_a_configuration_survives_json_and_older_ones_load():
+    again = TokenConfig(**json.loads(json.dumps(asdict(_EVERYTHING))))
+    assert (again, hash(again)) == (_EVERYTHING, hash(_EVERYTHING))
+    old = {"frequencies": 5, "shape_dims": 4, "vocabulary": 1, "node_position": False}
+    assert TokenConfig(**old) == TokenConfig(vocabulary=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("op_type", "two-hot"),
+        ("values", ()),
+        ("values", ("real", "real")),
+        ("values", ("cubic",)),
+        ("static", "real"),
+        ("vocabulary", 99),
+        ("frequencies", 0),
+        ("shape_dims", -1),
+        ("input_dims", -1),
+    ],
+)
+def test_a_setting_that_does_not_exist_is_named(name, value):
+    with pytest.raises(InputError, match=f"tokens: {name} is"):
+        TokenConfig(**{name: value})
+
+
+# --- What must not change tokens --------------------------------------------------------------
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> OpGraph:
     num_nodes = draw(st.integers(1, 12))
@@ -77,21 +173,32 @@ def graphs(draw: st.DrawFn) -> OpGraph:
     return OpGraph((TensorType((1, 4)),), tuple(operators), (num_nodes - 1,))
 
 
-@settings(max_examples=50, deadline=None)
+@pytest.mark.parametrize("config", CONFIGS, ids=repr)
+@settings(max_examples=20, deadline=None)
 @given(graphs(), st.randoms(use_true_random=False))
-def test_renumbering_the_operators_permutes_the_tokens(graph, random):
+def test_renumbering_the_operators_permutes_the_tokens(config, graph, random):
     order = list(range(len(graph)))
     random.shuffle(order)  # new position of each operator
     renumbered: list[Operator] = [graph.operators[0]] * len(graph)
     for old, operator in enumerate(graph):
         inputs = tuple(order[i] if i >= 0 else i for i in operator.inputs)
-        renumbered[order[old]] = Operator(
-            op=operator.op, attrs=operator.attrs, inputs=inputs, type=operator.type,
-            flops=operator.flops,
-        )  # fmt: skip
+        renumbered[order[old]] = replace(operator, inputs=inputs)
     other = OpGraph(graph.inputs, tuple(renumbered), tuple(order[i] for i in graph.outputs))
-    a, b = tokenize(graph), tokenize(other)
+    a, b = tokenize(graph, config), tokenize(other, config)
     assert np.array_equal(a.node_features, b.node_features[order])
     assert np.array_equal(a.static_features, b.static_features)
     edges_a = {(order[s], order[d]) for s, d in a.edge_index.T.tolist()}
     assert edges_a == {(s, d) for s, d in b.edge_index.T.tolist()}
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=repr)
+def test_weights_and_names_do_not_change_tokens(config):
+    model = conv_bn_relu()
+    expected = tokenize(read_onnx(model), config)
+    for tensor in model.graph.initializer:
+        tensor.raw_data = bytes(len(tensor.raw_data))
+    for node in model.graph.node:
+        node.name = f"another_{node.name}"
+    found = tokenize(read_onnx(model), config)
+    assert np.array_equal(found.node_features, expected.node_features)
+    assert np.array_equal(found.static_features, expected.static_features)

@@ -20,7 +20,7 @@ from measure.weights import fill_weights
 from measure.zoo.builder import NetworkBuilder, Value
 from relay_frontend.errors import InputError
 from relay_frontend.graph import TensorType
-from relay_frontend.kernel import Kernel
+from relay_frontend.kernel import NO_KERNEL, Kernel
 from relay_frontend.relay import kernels as relay_kernels
 from relay_frontend.relay.folding import fold_constants
 from relay_frontend.relay.importer import import_onnx
@@ -213,7 +213,7 @@ def test_a_call_that_only_reshapes_runs_no_code() -> None:
     fused = relay_kernels.fuse(module, _TARGET, {})
     kernels = relay_kernels.fused_kernels(fused)
     assert [kernel.name for kernel in kernels] == _function_names(fused.build())
-    assert kernels[1].name == relay_kernels.NO_KERNEL
+    assert kernels[1].name == NO_KERNEL
     assert (kernels[1].kind, kernels[1].flops) == ("reshape", 0)
 
 

@@ -1,0 +1,20 @@
+"""Configurations of tokens that properties are tested with: the paper's, its ablations, and all."""
+
+from __future__ import annotations
+
+from relay_frontend import TokenConfig
+
+CONFIGS = (
+    TokenConfig(),
+    TokenConfig(vocabulary=1, frequencies=3, shape_dims=2, op_type="position"),
+    TokenConfig(values=("logarithm",), costs=True, input_dims=4, static="logarithm"),
+    TokenConfig(
+        vocabulary=1,
+        op_type="position",
+        values=("logarithm", "position", "real"),
+        costs=True,
+        input_dims=1,
+        shape_dims=0,
+    ),
+)
+"""None of them encodes the position of a node, which is not that of another numbering."""
