@@ -16,7 +16,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from measure.conditions import is_disturbed
 from measure.database import Database
 from measure.protocol import Protocol
 from measure.records import KernelTimes
@@ -28,11 +27,6 @@ LATENCY_CLASSES_MS = (0.0, 1.0, 10.0, 100.0, np.inf)
 def kernel_sum_ms(times: KernelTimes) -> float:
     """The sum over all kernel calls of their medians."""
     return float(np.median(times.samples, axis=1).sum())
-
-
-def is_usable(times: KernelTimes) -> bool:
-    """Whether nothing is known to have disturbed the timing of the kernels."""
-    return times.timing is None or not is_disturbed(times.timing.conditions)
 
 
 def print_line(name: str, ratios: Sequence[float]) -> None:
@@ -51,7 +45,7 @@ def print_platform(database: Database, platform: str, protocol: str) -> None:
     usable = {
         key: times
         for key, times in timed.items()
-        if is_usable(times) and not latencies[key].disturbed
+        if not times.disturbed and not latencies[key].disturbed
     }
     print(f"\n{platform}: {len(usable)} networks, {len(timed) - len(usable)} more disturbed")
     if not usable:

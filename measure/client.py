@@ -208,7 +208,7 @@ class Worker:
         return KernelTimes(
             kernels=tuple(Kernel.from_dict(values) for values in result["kernels"]),
             samples=np.array(result["samples"], dtype=np.float64),
-            timing=KernelTiming(**result["timing"]),
+            timings=(KernelTiming(**result["timing"]),),
         )
 
     def _timing_request(self, directory: Path, protocol: Protocol, seed: int) -> dict[str, Any]:

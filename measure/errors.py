@@ -71,6 +71,13 @@ class TimeLimitError(MeasurementError):
         )
 
 
+class KernelsChangedError(MeasurementError):
+    """A build of a network has other kernels than an earlier one on the same platform."""
+
+    def __init__(self, network: str, reason: str) -> None:
+        super().__init__("kernels", network, "KernelsChanged", reason)
+
+
 class DeviceError(CostModelError):
     """A device cannot be reached, stalls or lost its connection: infrastructure, no network."""
 

@@ -44,17 +44,20 @@ class KernelTiming:
 
 @dataclass(frozen=True, kw_only=True)
 class KernelTimes:
-    """The kernel calls of a network and their times.
+    """The kernel calls of a network and their times, from one timing of all of them or several.
 
     Args:
         kernels: one per call, in call order.
-        samples: in ms, ``[num_kernels, num_samples]``.
-        timing: None where it was not recorded, as in databases of the first schema.
+        samples: in ms, ``[num_kernels, num_samples]``, those of several timings side by side.
+        timings: those that the samples are from; what databases of the first schema did not record
+            is left out.
+        disturbed: whether other work or a drift of the device disturbed all the timings there are.
     """
 
     kernels: tuple[Kernel, ...]
     samples: Samples
-    timing: KernelTiming | None = None
+    timings: tuple[KernelTiming, ...] = ()
+    disturbed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,17 +81,19 @@ class Latency:
             there is none.
         noise: relative error of one round's label against another's; None for one round.
         disturbed: whether all rounds were disturbed by other work on the machine.
+        trusted: whether enough undisturbed rounds agree on the label; see :mod:`measure.trust`.
     """
 
     label_ms: float
     rounds: tuple[Samples, ...]
     noise: float | None
     disturbed: bool
+    trusted: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """What is left to do for one network on one platform: round numbers, and its kernels."""
+    """What is left to do for one network on one platform: rounds by number, and its kernels."""
 
     rounds: tuple[int, ...]
     kernels: bool
@@ -125,9 +130,11 @@ class PlatformStats:
         families: networks with a latency, by family.
         latency_ms: of those; None where there is none.
         disturbed: those of them without an undisturbed round.
+        trusted: those of them whose label is trusted.
         rounds: timing rounds, the disturbed ones included.
         disturbed_rounds: timing rounds that were disturbed.
-        kernel_calls: timed calls of kernels.
+        kernel_calls: calls of kernels that were timed, however often.
+        disturbed_kernels: networks all of whose timings of kernels were disturbed.
         failures: networks that failed, by stage and cause.
         label_noise: None where no network has two rounds.
         jobs: jobs by state.
@@ -137,9 +144,11 @@ class PlatformStats:
     families: dict[str, int]
     latency_ms: LatencyStats | None
     disturbed: int
+    trusted: int
     rounds: int
     disturbed_rounds: int
     kernel_calls: int
+    disturbed_kernels: int
     failures: dict[tuple[str, str], int]
     label_noise: NoiseStats | None
     jobs: dict[str, int]

@@ -49,11 +49,12 @@ def figures(database: Database) -> Iterator[str]:
 def platform_table(database: Database, stats: Sequence[PlatformStats]) -> Iterator[str]:
     """A row for each platform."""
     yield (
-        "| platform | networks | latency ms (min, median, max) | rounds (disturbed) | kernel calls "
+        "| platform | networks | trusted labels | latency ms (min, median, max) "
+        "| rounds (disturbed) | kernel calls (networks with none undisturbed) "
         "| label noise % within the hour (median, mean, 90th percentile; networks) "
         "| hours apart (the same) | failures |"
     )
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|"
     for entry in stats:
         if entry.latency_ms is None:
             continue
@@ -63,9 +64,10 @@ def platform_table(database: Database, stats: Sequence[PlatformStats]) -> Iterat
         cells = (
             f"`{entry.platform}`",
             str(entry.networks),
+            str(entry.trusted),
             f"{low:.3g}, {median:.3g}, {high:.3g}",
             f"{entry.rounds:,} ({entry.disturbed_rounds})",
-            f"{entry.kernel_calls:,}",
+            f"{entry.kernel_calls:,} ({entry.disturbed_kernels})",
             spread(near),
             spread(far),
             failures or "none",

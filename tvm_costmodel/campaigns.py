@@ -16,6 +16,9 @@ from rich.text import Text
 from measure.campaign import run_campaign
 from measure.campaign.types import CampaignConfig, Event, NamedNetwork, Summary
 from measure.database import Database
+from measure.database.jobs import JobQueue
+from measure.database.owner import current_owner
+from measure.device import Platform
 from relay_frontend.onnx import Shapes, bind_shapes, load_model
 
 # Characters; with it the line fits into a terminal of 80.
@@ -55,7 +58,7 @@ class Meter:
     """How far a campaign is, as far as its events tell: what it skips is no work done.
 
     Args:
-        networks: how many are to be measured.
+        networks: how many are to be measured, as far as is known.
         toolchains: on how many toolchains each.
         config: of the campaign.
     """
@@ -80,6 +83,7 @@ class Meter:
         elif event.kind in _ENDS:
             pairs = 1 if event.platform else self._toolchains
             self.total -= max(0, pairs * self._steps - self._done.pop(pair, 0))
+        self.total = max(self.total, self.completed)
 
     def rounds_per_minute(self, elapsed_s: float) -> float:
         """Timing rounds in a minute, over the whole campaign so far."""
@@ -104,8 +108,17 @@ class _PaceColumn(ProgressColumn):
         return Text(f"{meter.rounds_per_minute(elapsed_s):.1f} rounds/min, {left} left")
 
 
+def queued_jobs(location: str, toolchains: Sequence[str]) -> int:
+    """How many jobs of platforms with these toolchains wait in the database at ``location``."""
+    with Database.open(location) as database:
+        platforms = [
+            name for name in database.platforms() if Platform.parse(name).toolchain in toolchains
+        ]
+        return JobQueue(database, current_owner()).counts(platforms)["queued"]
+
+
 def run_with_progress(
-    networks: Iterable[NamedNetwork],
+    networks: Iterable[NamedNetwork] | None,
     toolchains: Sequence[str],
     location: str,
     config: CampaignConfig,
@@ -115,11 +128,11 @@ def run_with_progress(
     """Run a campaign into the database at ``location`` and show how it goes on standard error.
 
     Args:
-        networks: what to measure.
+        networks: what to measure; None for whatever is queued there.
         toolchains: with what.
         location: path or URL of the database.
         config: how.
-        total: number of networks, for the bar.
+        total: networks on each toolchain, for the bar; of what is queued, jobs in all.
         watch: called with every event too.
     """
     console = Console(stderr=True)
@@ -129,7 +142,7 @@ def run_with_progress(
         MofNCompleteColumn(),
         _PaceColumn(),
     )
-    meter = Meter(total, len(toolchains), config)
+    meter = Meter(total, 1 if networks is None else len(toolchains), config)
     with Database.open(location) as database, Progress(*columns, console=console) as bar:
         task = bar.add_task("starting", total=meter.total, meter=meter)
 
@@ -173,8 +186,9 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         yield f"blocks measured again, since their anchors drifted: {summary.drifted_blocks}"
     for device, reason in sorted(summary.quarantined.items()):
         yield f"device {device} is quarantined: {reason}"
-    for platform, noise in sorted(summary.noise.items()):
-        yield f"label noise {100 * noise:.2g} % (median) on {platform}"
+    for platform, labels in sorted(summary.labels.items()):
+        noise = "" if labels.noise is None else f", label noise {100 * labels.noise:.2g} % (median)"
+        yield f"{labels.trusted} of {labels.networks} labels trusted{noise} on {platform}"
     if summary.out_of_time:
         yield "out of budget (run again to go on)"
 

@@ -20,7 +20,7 @@ from measure.campaign.artifacts import open_store
 from measure.campaign.builds import Builder
 from measure.campaign.context import Context, StoppedError
 from measure.campaign.lane import LOCAL, Lane
-from measure.campaign.types import CampaignConfig, Event, NamedNetwork, Summary
+from measure.campaign.types import CampaignConfig, Event, LabelSummary, NamedNetwork, Summary
 from measure.client import ToolchainInfo, Worker
 from measure.database import Database
 from measure.database.device_states import DeviceStates
@@ -34,7 +34,7 @@ from measure.rpc.address import RpcAddress
 from relay_frontend.errors import InputError
 from relay_frontend.onnx import read_onnx
 
-__all__ = ["CampaignConfig", "Event", "NamedNetwork", "Summary", "run_campaign"]
+__all__ = ["CampaignConfig", "Event", "LabelSummary", "NamedNetwork", "Summary", "run_campaign"]
 
 
 def run_campaign(
@@ -117,7 +117,7 @@ class _Campaign:
             self._work(lanes)
         except StoppedError:
             pass
-        context.summary.noise = self._label_noise(lanes)
+        context.summary.labels = self._label_summaries(lanes)
         context.summary.duration_s = context.elapsed_s()
         return context.summary
 
@@ -151,7 +151,13 @@ class _Campaign:
         described = {}
         for name in self._toolchains:
             worker = self._stack.enter_context(
-                Worker(name, threads=config.threads, limits=config.limits, device=device)
+                Worker(
+                    name,
+                    threads=config.threads,
+                    limits=config.limits,
+                    cpus=config.cpus,
+                    device=device,
+                )
             )
             info = worker.describe()
             fingerprint = worker.fingerprint() or _named_device(device, config, info)
@@ -200,6 +206,7 @@ class _Campaign:
                     self._context.protocol.name,
                     rounds=config.rounds,
                     kernels=config.kernels,
+                    again=True,
                     retry_failed=config.retry_failed,
                 )
                 self._context.report("queued", network.name, platform)
@@ -262,20 +269,21 @@ class _Campaign:
             "lift their quarantine with `tvm-costmodel devices --release`, and run this again"
         )
 
-    def _label_noise(self, lanes: Sequence[Lane]) -> dict[str, float]:
-        """Median label noise by platform, over the networks of this campaign."""
-        noise: dict[str, float] = {}
+    def _label_summaries(self, lanes: Sequence[Lane]) -> dict[str, LabelSummary]:
+        """How good the labels are by platform, over the networks of this campaign."""
+        summaries: dict[str, LabelSummary] = {}
         for platform in sorted({name for lane in lanes for name in lane.platform_names}):
-            latencies = self._context.database.latencies(platform, self._context.protocol.name)
-            values = [
-                latency.noise
-                for digest, latency in latencies.items()
-                if latency.noise is not None
-                and (self._context.networks is None or digest in self._context.networks)
-            ]
-            if values:
-                noise[platform] = float(np.median(values))
-        return noise
+            stored = self._context.database.latencies(platform, self._context.protocol.name)
+            chosen = stored.keys() if self._context.networks is None else self._context.networks
+            latencies = [latency for digest, latency in stored.items() if digest in chosen]
+            noises = [latency.noise for latency in latencies if latency.noise is not None]
+            if latencies:
+                summaries[platform] = LabelSummary(
+                    networks=len(latencies),
+                    trusted=sum(latency.trusted for latency in latencies),
+                    noise=float(np.median(noises)) if noises else None,
+                )
+        return summaries
 
 
 def _named_device(address: str, config: CampaignConfig, toolchain: ToolchainInfo) -> Fingerprint:

@@ -11,6 +11,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import TypeVar
@@ -32,7 +33,7 @@ from measure.errors import (
     WorkerError,
 )
 from measure.protocol import label
-from measure.records import KernelTimes, Network, Round, Work
+from measure.records import Network, Round, Work
 
 _T = TypeVar("_T")
 
@@ -76,6 +77,7 @@ class Lane:
         self._random = Random(context.config.seed)
         self._names = {platform.name: name for name, platform in platforms.items()}
         self._held: dict[int, Task] = {}
+        self._without_kernels: set[int] = set()
         self._renewed_s = time.monotonic()
         self._worker_errors_in_a_row = 0
         self._anchors = [
@@ -150,7 +152,10 @@ class Lane:
     def _left(self, task: Task) -> Work:
         """What is left to do, which is nothing where the job is not held any more."""
         assert task.job is not None
-        return self._pending(task) if task.job.id in self._held else Work(rounds=(), kernels=False)
+        if task.job.id not in self._held:
+            return Work(rounds=(), kernels=False)
+        work = self._pending(task)
+        return replace(work, kernels=False) if task.job.id in self._without_kernels else work
 
     def _pending(self, task: Task) -> Work:
         job = task.job
@@ -255,25 +260,26 @@ class Lane:
         )
 
     def _time_kernels(self, tasks: Sequence[Task], blocks: Mapping[str, int | None]) -> None:
-        due = [t for t in tasks if self._left(t).kernels]
-        for task in self._random.sample(due, len(due)):
-            self._context.check()
-            self._keep_leases()
-            self._guarded(task, partial(self._time_kernels_of, task, blocks[task.platform.name]))
+        """Time the kernels of ``tasks``, again where other work disturbed it."""
+        due = list(tasks)
+        while due := [t for t in due if self._left(t).kernels]:
+            for task in self._random.sample(due, len(due)):
+                self._context.check()
+                self._keep_leases()
+                step = partial(self._time_kernels_of, task, blocks[task.platform.name])
+                self._guarded(task, step)
 
     def _time_kernels_of(self, task: Task, block: int | None) -> None:
-        """Time the kernels, again where it was disturbed: there is but one timing of each."""
         context, job = self._context, task.job
         assert job is not None
-        for _ in range(1 + context.config.max_retakes):
-            times: KernelTimes = self._workers[task.toolchain].time_kernels(
-                task.network.name, task.artifact, context.protocol, task.network.seed
-            )
-            if times.timing is None or not is_disturbed(times.timing.conditions):
-                break
+        times = self._workers[task.toolchain].time_kernels(
+            task.network.name, task.artifact, context.protocol, task.network.seed
+        )
         context.database.add_kernels(job.network, job.platform, times, block=block, lease=job)
         context.count(kernels=1)
-        self._report("kernels", task, f"{len(times.kernels)} calls")
+        disturbed = any(is_disturbed(timing.conditions) for timing in times.timings)
+        note = ", disturbed" if disturbed else ""
+        self._report("kernels", task, f"{len(times.kernels)} calls{note}")
 
     def _finish(self, task: Task) -> None:
         """The job is done, unless it failed or went to another process meanwhile."""
@@ -323,7 +329,9 @@ class Lane:
         assert job is not None
         try:
             context.database.add_failure(job.network, job.platform, error, lease=job)
-            if error.stage != "kernels":
+            if error.stage == "kernels":
+                self._without_kernels.add(job.id)
+            else:
                 del self._held[job.id]
                 context.queue.fail(job)
         except LeaseLostError:

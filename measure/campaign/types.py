@@ -71,6 +71,21 @@ class Event:
     detail: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LabelSummary:
+    """How good the labels of some networks on one platform are.
+
+    Args:
+        networks: how many have a label.
+        trusted: those whose label is trusted; see :mod:`measure.trust`.
+        noise: median label noise of those with two rounds; None where there is none.
+    """
+
+    networks: int
+    trusted: int
+    noise: float | None
+
+
 @dataclass(kw_only=True)
 class Summary:
     """What a campaign did, counted in pairs of network and platform where not said otherwise.
@@ -84,9 +99,9 @@ class Summary:
         rounds: timing rounds stored, those of anchors left out.
         disturbed: those of them during which other work ran on the machine.
         drifted_blocks: blocks that were measured again, since their anchors drifted.
-        kernels: pairs whose kernel times were stored.
+        kernels: timings of kernels stored.
         quarantined: devices that failed too often, with the reason.
-        noise: median label noise by platform, over the networks of this campaign with two rounds.
+        labels: how good the labels of this campaign's networks are, by platform.
         out_of_time: whether the budget ended the campaign.
         duration_s: wall time.
     """
@@ -101,7 +116,7 @@ class Summary:
     drifted_blocks: int = 0
     kernels: int = 0
     quarantined: dict[str, str] = field(default_factory=dict)
-    noise: dict[str, float] = field(default_factory=dict)
+    labels: dict[str, LabelSummary] = field(default_factory=dict)
     out_of_time: bool = False
     duration_s: float = 0.0
 
@@ -112,7 +127,8 @@ class CampaignConfig:
 
     Args:
         rounds: undisturbed timing rounds of each network on each platform.
-        max_retakes: further rounds of a network for those that were disturbed.
+        max_retakes: further rounds of a network for those that were disturbed, and further timings
+            of its kernels.
         kernels: whether to time the kernels too.
         anchors: whether to measure the anchors at both ends of each block.
         devices: where to time: ``local``, or addresses of RPC devices.
@@ -123,6 +139,7 @@ class CampaignConfig:
         budget_s: no new step starts after this time; None for no limit.
         retry_failed: try again what failed in an earlier campaign.
         threads: threads that one inference may use.
+        cpus: CPUs of this machine that timings may use; None for all.
         dtype: element type of weights and activations.
         seed: of the order.
         lease_s: a job whose process has not been heard of for so long goes to another.
@@ -141,6 +158,7 @@ class CampaignConfig:
     budget_s: float | None = None
     retry_failed: bool = False
     threads: int = 1
+    cpus: tuple[int, ...] | None = None
     dtype: str = "float32"
     seed: int = 0
     lease_s: float = 900.0

@@ -83,13 +83,14 @@ class JobQueue:
         *,
         rounds: int,
         kernels: bool,
+        again: bool = False,
         retry_failed: bool = False,
     ) -> int:
         """Want ``rounds`` and perhaps ``kernels`` of the networks with these digests.
 
         There is one job for a network, platform and protocol. One that is there already is raised
-        to what is wanted now, and queued again where it was done with less, or had failed and
-        ``retry_failed``.
+        to what is wanted now, and queued again where it was done with less, or ``again``, since
+        what was done does not count; or where it had failed and ``retry_failed``.
 
         Returns:
             The number of jobs that were queued by this call.
@@ -106,7 +107,9 @@ class JobQueue:
                 ({**key, **new, "network": digest} for digest in wanted if digest not in before),
             )
             reopened = [
-                _raise_wanted(before[digest], rounds, kernels, retry_failed=retry_failed)
+                _raise_wanted(
+                    before[digest], rounds, kernels, again=again, retry_failed=retry_failed
+                )
                 for digest in wanted
                 if digest in before
             ]
@@ -254,9 +257,11 @@ def count_jobs(session: Session, *conditions: ColumnElement[bool]) -> dict[str, 
     return {state: found.get(state, 0) for state in STATES}
 
 
-def _raise_wanted(row: JobRow, rounds: int, kernels: bool, *, retry_failed: bool) -> bool:
+def _raise_wanted(
+    row: JobRow, rounds: int, kernels: bool, *, again: bool, retry_failed: bool
+) -> bool:
     """Want no less than this of a job; gives whether that queued it."""
-    more = rounds > row.rounds or kernels > row.kernels
+    more = again or rounds > row.rounds or kernels > row.kernels
     row.rounds, row.kernels = max(rounds, row.rounds), kernels or row.kernels
     reopen = (row.state == "done" and more) or (row.state == "failed" and retry_failed)
     if reopen:

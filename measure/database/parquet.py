@@ -1,8 +1,9 @@
 """The measurement database as Parquet files, one per table, and back.
 
-Self-contained for other programs: platforms and blocks are referred to by what names them, samples
-are lists of numbers in ms, moments have their zone, and nested values (fingerprints, conditions,
-tensor types) are JSON. Jobs and devices are left out: they are the state of one installation.
+Self-contained for other programs: rows are referred to by what identifies them, such as the name of
+a platform, samples are lists of numbers in ms, moments have their zone, and nested values
+(fingerprints, conditions, tensor types) are JSON. Jobs and devices are left out: they are the state
+of one installation.
 
 A table that would make too large a file becomes several, ``kernels-1-of-3.parquet``.
 """
@@ -11,74 +12,58 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import (
-    JSON,
-    Column,
-    Float,
-    Integer,
-    LargeBinary,
-    Table,
-    UniqueConstraint,
-    insert,
-    inspect,
-    select,
-    update,
-)
+from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from measure.database import Database
+from measure.database.columns import (
+    TABLES,
+    Field,
+    Key,
+    Record,
+    fields_of,
+    identifying,
+    make_rows,
+    names_of,
+    read_records,
+    sql_table,
+    values_of,
+)
 from measure.database.schema import (
     SCHEMA_VERSION,
-    AnchorRoundRow,
     Base,
     BlockRow,
-    FailureRow,
     KernelRow,
+    KernelSamplesRow,
     KernelTimingRow,
-    MeasurementRow,
     NetworkRow,
     PlatformRow,
     ProtocolRow,
-    SamplesType,
-    UtcDateTime,
 )
-from measure.database.store import check_platform, check_protocol
+from measure.database.store import check_kernels, check_platform, check_protocol
 from measure.errors import DatabaseError
+from relay_frontend.kernel import Kernel
 
-# In the order in which rows refer to rows, with the schema version that brought them.
-_TABLES: dict[type[Base], int] = {
-    NetworkRow: 1,
-    PlatformRow: 1,
-    ProtocolRow: 1,
-    BlockRow: 2,
-    AnchorRoundRow: 2,
-    MeasurementRow: 1,
-    KernelRow: 1,
-    KernelTimingRow: 2,
-    FailureRow: 1,
-}
 _VERSION_KEY = b"measure.schema_version"
 _INSERT_ROWS = 5000
 _MAX_FILE_BYTES = 8_000_000
-
-_Record = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Field:
-    """A column as it is exported; one that refers to a surrogate key has ``refers_to``."""
-
-    name: str
-    column: Column[Any]
-    arrow_type: pa.DataType
-    refers_to: type[Base] | None
+_UNRECORDED = {
+    "attempt": 0,
+    "started_at": None,
+    "duration_s": None,
+    "inner_count": None,
+    "conditions": "{}",
+    "block": None,
+}
+"""A timing of kernels of which version 1 kept the samples alone."""
+_OF_A_NETWORK = ("network", "platform")
 
 
 def export_parquet(database: Database, directory: Path) -> dict[str, int]:
@@ -89,12 +74,16 @@ def export_parquet(database: Database, directory: Path) -> dict[str, int]:
     directory.mkdir(parents=True, exist_ok=True)
     counts: dict[str, int] = {}
     with database.session() as session:
-        for table in _TABLES:
-            records = list(_records(session, _fields(table)))
-            keys = _identifying(table)
-            records.sort(key=lambda record: [record[key] for key in keys])
+        for table in TABLES:
+            records = list(read_records(session, fields_of(table)))
+            keys = names_of(identifying(table))
+            records.sort(key=lambda record: values_of(record, keys))
             schema = pa.schema(
-                [(field.name, field.arrow_type) for field in _fields(table)],
+                [
+                    column
+                    for field in fields_of(table)
+                    for column in zip(field.names, field.arrow_types, strict=True)
+                ],
                 metadata={_VERSION_KEY: str(SCHEMA_VERSION)},
             )
             _write(pa.Table.from_pylist(records, schema), directory, table.__tablename__)
@@ -116,24 +105,32 @@ def load_parquet(directory: Path) -> Database:
 def import_parquet(database: Database, directory: Path) -> dict[str, int]:
     """Add to ``database`` what it lacks of an export; gives the number of new rows by table.
 
-    Rows that it has already, by what identifies them, stay as they are, but what is unknown in
-    them (the end of a block) is filled in. All of it in one transaction. Exports of older schema
-    versions are read too: what they lack is empty.
+    Rows that it has already, by what identifies them, stay as they are, but a block that was open
+    gets its end. All of it in one transaction. Exports of older schema versions are read too: what
+    they lack is empty.
 
     Raises:
         DatabaseError: a file is missing, no Parquet, or of a newer schema version.
         PlatformChangedError: both know a platform by the same name that is not the same.
         ProtocolError: both know a protocol by the same name with other settings.
+        KernelsChangedError: both timed kernels of the same network on the same platform, but not
+            the same kernels.
     """
     first = _files(directory, NetworkRow.__tablename__)[0]
     version = _version(_read_file(first), first)
     tables = {
-        table: _read_table(directory, table) for table, since in _TABLES.items() if since <= version
+        table: _read_table(directory, table, version)
+        for table, since in TABLES.items()
+        if since <= version
     }
-    counts: dict[str, int] = dict.fromkeys((table.__tablename__ for table in _TABLES), 0)
+    if version < TABLES[KernelSamplesRow]:
+        _split_kernels(tables)
+    counts: dict[str, int] = dict.fromkeys((table.__tablename__ for table in TABLES), 0)
     with database.transaction() as session:
-        for table, records in tables.items():
-            counts[table.__tablename__] = _add(session, table, records)
+        for table in TABLES:
+            if table is KernelRow:
+                _check_kernels(session, tables[table])
+            counts[table.__tablename__] = _add(session, table, tables.get(table, []))
     return counts
 
 
@@ -198,55 +195,72 @@ def _version(records: pa.Table, path: Path) -> int:
     )
 
 
-def _read_table(directory: Path, table: type[Base]) -> list[_Record]:
+def _read_table(directory: Path, table: type[Base], version: int) -> list[Record]:
     """The rows of a table; a column that is newer than the file is null."""
     paths = _files(directory, table.__tablename__)
     records = pa.concat_tables([_read_file(path) for path in paths])
-    current = _version(records, paths[0]) == SCHEMA_VERSION
-    for field in _fields(table):
-        if field.name not in records.column_names:
-            if current or not field.column.nullable:
-                raise DatabaseError(f"{paths[0]}: no column {field.name!r}; export it again")
-            records = records.append_column(
-                field.name, pa.nulls(records.num_rows, field.arrow_type)
-            )
+    for field in fields_of(table):
+        for name, arrow_type in zip(field.names, field.arrow_types, strict=True):
+            if name in records.column_names:
+                continue
+            filled = field.column.nullable or (table, name) == (KernelTimingRow, "attempt")
+            if version == SCHEMA_VERSION or not filled:
+                raise DatabaseError(f"{paths[0]}: no column {name!r}; export it again")
+            records = records.append_column(name, pa.nulls(records.num_rows, arrow_type))
     return records.to_pylist()  # type: ignore[no-any-return]
 
 
-def _add(session: Session, table: type[Base], records: list[_Record]) -> int:
-    """Insert the rows that are new, and fill in what is unknown in the others."""
-    fields = _fields(table)
-    keys = _identifying(table)
-    nullable = [field for field in fields if field.column.nullable]
-    identity = [field for field in fields if field.name in keys]
-    known = {
-        tuple(record[key] for key in keys): record
-        for record in _records(session, [*identity, *nullable])
+def _split_kernels(tables: dict[type[Base], list[Record]]) -> None:
+    """Before version 3 there was one timing of the kernels, whose samples stood with them."""
+    timings = {
+        values_of(record, _OF_A_NETWORK): {**record, "attempt": 0}
+        for record in tables.get(KernelTimingRow, [])
     }
-    ids = {other: _ids(session, other) for other in _referred(fields)}
+    tables[KernelSamplesRow] = [{**kernel, "attempt": 0} for kernel in tables[KernelRow]]
+    for kernel in tables[KernelRow]:
+        key = values_of(kernel, _OF_A_NETWORK)
+        timings.setdefault(key, dict(zip(_OF_A_NETWORK, key, strict=True)) | _UNRECORDED)
+    tables[KernelTimingRow] = list(timings.values())
+
+
+def _add(session: Session, table: type[Base], records: list[Record]) -> int:
+    """Insert the rows that are new, and fill in what is unknown of the blocks that are not."""
+    fields = fields_of(table)
+    identity = identifying(table)
+    keys = names_of(identity)
+    filled = [field for field in fields if table is BlockRow and field.column.nullable]
+    known = {
+        values_of(record, keys): record for record in read_records(session, [*identity, *filled])
+    }
     agree = _agreement(session, table)
-    new: list[_Record] = []
-    for record in records:
-        stored = known.get(tuple(record[key] for key in keys))
-        row = _from_record(record, fields, ids)
+    new: list[Record] = []
+    for record, row in zip(records, make_rows(session, fields, records), strict=True):
+        stored = known.get(values_of(record, keys))
         if stored is None:
             new.append(row)
             continue
         agree(row)
-        filled = {
-            field.column.name: row[field.column.name]
-            for field in nullable
-            if stored[field.name] is None and record[field.name] is not None
-        }
-        if filled:
-            same = [field.column == row[field.column.name] for field in identity]
-            session.execute(update(_sql_table(table)).where(*same).values(filled))
+        _fill(session, table, [f for f in filled if stored[f.names[0]] is None], row)
     for start in range(0, len(new), _INSERT_ROWS):
         session.execute(insert(table), new[start : start + _INSERT_ROWS])
     return len(new)
 
 
-def _agreement(session: Session, table: type[Base]) -> Callable[[_Record], None]:
+def _fill(
+    session: Session, table: type[Base], unknown: Sequence[Field], row: Mapping[str, Any]
+) -> None:
+    """Set the columns that are unknown of a stored row, as far as ``row`` knows them."""
+    values = {
+        field.column.name: row[field.column.name]
+        for field in unknown
+        if row[field.column.name] is not None
+    }
+    if values:
+        same = [field.column == row[field.column.name] for field in identifying(table)]
+        session.execute(update(sql_table(table)).where(*same).values(values))
+
+
+def _agreement(session: Session, table: type[Base]) -> Callable[[Record], None]:
     """What sees that a row here and one of the export under the same name are the same."""
     if table is PlatformRow:
         platforms = {row.name: row for row in session.scalars(select(PlatformRow))}
@@ -257,91 +271,34 @@ def _agreement(session: Session, table: type[Base]) -> Callable[[_Record], None]
     return lambda _row: None
 
 
-def _fields(table: type[Base]) -> list[_Field]:
-    """All columns but the surrogate key, which means nothing outside of one database."""
-    return [_field(column) for column in _sql_table(table).columns if column.name != "id"]
+def _check_kernels(session: Session, records: list[Record]) -> None:
+    """See that the kernels of an export are those that are known of the same networks.
+
+    Raises:
+        KernelsChangedError: they are others.
+    """
+    stored = _by_network(read_records(session, fields_of(KernelRow)))
+    new = _by_network(records)
+    for key in stored.keys() & new.keys():
+        if stored[key] != new[key]:
+            network, platform = key
+            check_kernels(network, platform, _calls(stored[key]), _calls(new[key]))
 
 
-def _field(column: Column[Any]) -> _Field:
-    for key in column.foreign_keys:
-        if key.column.name == "id":
-            (other,) = (table for table in _TABLES if table.__tablename__ == key.column.table.name)
-            return _Field(
-                name=column.name.removesuffix("_id"),
-                column=column,
-                arrow_type=pa.string(),
-                refers_to=other,
-            )
-    name = f"{column.name}_ms" if isinstance(column.type, SamplesType) else column.name
-    return _Field(name=name, column=column, arrow_type=_arrow_type(column), refers_to=None)
+def _by_network(records: Iterable[Record]) -> dict[Key, dict[int, Record]]:
+    """The records of kernels by network and platform, and by their place in the order of calls."""
+    names = names_of(fields_of(KernelRow))
+    found: dict[Key, dict[int, Record]] = defaultdict(dict)
+    for record in records:
+        kernel = {name: record[name] for name in names}
+        found[values_of(record, _OF_A_NETWORK)][record["index"]] = kernel
+    return found
 
 
-def _arrow_type(column: Column[Any]) -> pa.DataType:
-    for sql_type, arrow_type in (
-        (SamplesType, pa.list_(pa.float64())),
-        (UtcDateTime, pa.timestamp("us", tz="UTC")),
-        (Integer, pa.int64()),
-        (Float, pa.float64()),
-        (LargeBinary, pa.binary()),
-    ):
-        if isinstance(column.type, sql_type):
-            return arrow_type
-    return pa.string()
-
-
-def _identifying(table: type[Base]) -> list[str]:
-    """Exported names of the columns that tell rows apart."""
-    sql_table = _sql_table(table)
-    for constraint in sql_table.constraints:
-        if isinstance(constraint, UniqueConstraint):
-            return [_field(column).name for column in constraint.columns]
-    return [column.name for column in sql_table.primary_key]
-
-
-def _sql_table(table: type[Base]) -> Table:
-    sql_table = inspect(table).local_table
-    assert isinstance(sql_table, Table)
-    return sql_table
-
-
-def _referred(fields: list[_Field]) -> set[type[Base]]:
-    return {field.refers_to for field in fields if field.refers_to is not None}
-
-
-def _ids(session: Session, table: type[Base]) -> dict[str, int]:
-    """The surrogate key by the name that the export uses for it."""
-    (name,) = _identifying(table)
-    columns = _sql_table(table).columns
-    return dict(session.execute(select(columns[name], columns["id"])).tuples().all())
-
-
-def _records(session: Session, fields: list[_Field]) -> Iterator[_Record]:
-    """The rows of a table as they are exported."""
-    names = {
-        other: {key: name for name, key in _ids(session, other).items()}
-        for other in _referred(fields)
-    }
-    for values in session.execute(select(*(field.column for field in fields))):
-        record: _Record = {}
-        for field, value in zip(fields, values, strict=True):
-            if field.refers_to is not None:
-                record[field.name] = None if value is None else names[field.refers_to][value]
-            elif isinstance(field.column.type, JSON):
-                record[field.name] = json.dumps(value, sort_keys=True)
-            else:
-                record[field.name] = value
-        yield record
-
-
-def _from_record(
-    record: Mapping[str, Any], fields: list[_Field], ids: Mapping[type[Base], Mapping[str, int]]
-) -> _Record:
-    row: _Record = {}
-    for field in fields:
-        value = record[field.name]
-        if field.refers_to is not None:
-            value = None if value is None else ids[field.refers_to][value]
-        elif isinstance(field.column.type, JSON):
-            value = json.loads(value)
-        row[field.column.name] = value
-    return row
+def _calls(kernels: Mapping[int, Record]) -> list[Kernel]:
+    """Exported kernels in the order of their calls."""
+    nested = ("arguments", "results")
+    return [
+        Kernel.from_dict(kernel | {name: json.loads(kernel[name]) for name in nested})
+        for _, kernel in sorted(kernels.items())
+    ]

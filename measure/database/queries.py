@@ -7,6 +7,8 @@ import zlib
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,6 +21,7 @@ from measure.database.schema import (
     BlockRow,
     FailureRow,
     KernelRow,
+    KernelSamplesRow,
     KernelTimingRow,
     MeasurementRow,
     NetworkRow,
@@ -27,6 +30,7 @@ from measure.database.schema import (
 from measure.errors import DatabaseError
 from measure.protocol import Protocol, Samples, label, label_noise
 from measure.records import KernelTimes, KernelTiming, Latency, Network, Work
+from measure.trust import Evidence, judge
 from relay_frontend.kernel import Kernel
 
 STANDARD_PROTOCOL = Protocol().name
@@ -34,10 +38,33 @@ STANDARD_PROTOCOL = Protocol().name
 
 @dataclass(frozen=True)
 class StoredRound:
-    """Samples in ms, and whether other work or a drift of the device disturbed them."""
+    """A timing round: samples in ms, its conditions, and the drift of its block, if known."""
 
     samples: Samples
-    disturbed: bool
+    started_at: datetime
+    conditions: Mapping[str, Any]
+    drift: float | None
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other work or a drift of the device disturbed it."""
+        return is_disturbed(self.conditions, self.drift)
+
+
+@dataclass(frozen=True)
+class StoredTiming:
+    """A timing of all kernels of a network; ``timing`` is None where it was not recorded."""
+
+    id: int
+    attempt: int
+    timing: KernelTiming | None
+    block: int | None
+    drift: float | None
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether other work or a drift of the device disturbed it."""
+        return is_disturbed({} if self.timing is None else self.timing.conditions, self.drift)
 
 
 def stored_rounds(
@@ -48,6 +75,7 @@ def stored_rounds(
         select(
             MeasurementRow.network,
             MeasurementRow.samples,
+            MeasurementRow.started_at,
             MeasurementRow.conditions,
             BlockRow.drift,
         )
@@ -56,22 +84,67 @@ def stored_rounds(
         .where(*conditions)
         .order_by(MeasurementRow.network, MeasurementRow.round)
     )
-    rounds: dict[str, list[StoredRound]] = {}
-    for network, samples, during, drift in session.execute(query).tuples():
-        stored = StoredRound(samples, is_disturbed(during, drift))
-        rounds.setdefault(network, []).append(stored)
-    return rounds
+    rounds: dict[str, list[StoredRound]] = defaultdict(list)
+    for network, *values in session.execute(query):
+        rounds[network].append(StoredRound(*values))
+    return dict(rounds)
+
+
+def stored_kernels(
+    session: Session, platform: int, *conditions: ColumnElement[bool]
+) -> dict[str, tuple[Kernel, ...]]:
+    """The kernels on a platform that fulfil all ``conditions``, by network, in call order."""
+    names = ("name", "kind", "flops", "arguments", "results")
+    query = (
+        select(KernelRow.network, *(getattr(KernelRow, name) for name in names))
+        .where(KernelRow.platform_id == platform, *conditions)
+        .order_by(KernelRow.network, KernelRow.index)
+    )
+    kernels: dict[str, list[Kernel]] = defaultdict(list)
+    for network, *values in session.execute(query):
+        kernels[network].append(Kernel.from_dict(dict(zip(names, values, strict=True))))
+    return {network: tuple(calls) for network, calls in kernels.items()}
+
+
+def stored_timings(
+    session: Session, platform: int, *conditions: ColumnElement[bool]
+) -> dict[str, list[StoredTiming]]:
+    """The timings of kernels on a platform that fulfil all ``conditions``, by network digest."""
+    query = (
+        select(KernelTimingRow, BlockRow.drift)
+        .outerjoin(BlockRow, KernelTimingRow.block_id == BlockRow.id)
+        .where(KernelTimingRow.platform_id == platform, *conditions)
+        .order_by(KernelTimingRow.network, KernelTimingRow.attempt)
+    )
+    timings: dict[str, list[StoredTiming]] = defaultdict(list)
+    for row, drift in session.execute(query).tuples():
+        stored = StoredTiming(row.id, row.attempt, _timing(row), row.block_id, drift)
+        timings[row.network].append(stored)
+    return dict(timings)
+
+
+def used_timings(stored: Sequence[StoredTiming]) -> list[StoredTiming]:
+    """Those whose samples count: the undisturbed ones, or all where there is none."""
+    return [entry for entry in stored if not entry.disturbed] or list(stored)
 
 
 def latency_of(stored: Sequence[StoredRound], protocol: str) -> Latency:
     """What one or more rounds of a network say of its latency."""
     undisturbed = [entry for entry in stored if not entry.disturbed]
     rounds = tuple(entry.samples for entry in undisturbed or stored)
+    label_ms = label(np.concatenate(rounds), protocol)
+    evidence = [
+        Evidence.of_round(
+            label(entry.samples, protocol), entry.started_at, entry.conditions, entry.drift
+        )
+        for entry in undisturbed
+    ]
     return Latency(
-        label_ms=label(np.concatenate(rounds), protocol),
+        label_ms=label_ms,
         rounds=rounds,
         noise=label_noise(rounds, protocol),
         disturbed=not undisturbed,
+        trusted=judge(evidence, label_ms).trusted,
     )
 
 
@@ -141,22 +214,27 @@ class Queries(OpenDatabase):
         return None if latency is None else latency.label_ms
 
     def kernel_times(self, platform: str) -> dict[str, KernelTimes]:
-        """Kernel calls and their samples on ``platform``, by network digest, in call order."""
-        calls: dict[str, list[KernelRow]] = defaultdict(list)
+        """Kernel calls and their samples on ``platform``, by network digest, in call order.
+
+        The samples are those of the undisturbed timings, or of all where there is none.
+        """
+        samples: dict[int, list[Samples]] = defaultdict(list)
         with self.session() as session:
-            key = {"platform_id": platform_id(session, platform)}
-            query = select(KernelRow).filter_by(**key).order_by(KernelRow.network, KernelRow.index)
-            for row in session.scalars(query):
-                calls[row.network].append(row)
-            query_timings = select(KernelTimingRow).filter_by(**key)
-            timings = {row.network: _timing(row) for row in session.scalars(query_timings)}
-        return {
-            network: KernelTimes(
-                kernels=tuple(_kernel(row) for row in rows),
-                samples=np.stack([row.samples for row in rows]),
-                timing=timings.get(network),
+            key = platform_id(session, platform)
+            kernels = stored_kernels(session, key)
+            timings = stored_timings(session, key)
+            query = (
+                select(KernelSamplesRow.timing_id, KernelSamplesRow.samples)
+                .join(KernelTimingRow)
+                .where(KernelTimingRow.platform_id == key)
+                .order_by(KernelSamplesRow.timing_id, KernelSamplesRow.index)
             )
-            for network, rows in calls.items()
+            for timing, values in session.execute(query).tuples():
+                samples[timing].append(values)
+        return {
+            network: _kernel_times(calls, used_timings(timings[network]), samples)
+            for network, calls in kernels.items()
+            if network in timings
         }
 
     def failures(self, platform: str) -> list[FailureRow]:
@@ -177,9 +255,9 @@ class Queries(OpenDatabase):
     ) -> dict[str, Work]:
         """What is left to do for each of the digests ``networks`` on ``platform``.
 
-        For each disturbed round there is one more to do, up to ``max_retakes`` for a network. A
-        failed build or run leaves nothing to do, failed kernels leave the rounds, unless
-        ``retry_failed``.
+        For each disturbed round there is one more to do, up to ``max_retakes`` for a network; the
+        kernels are timed until one timing of them is undisturbed, with as many retakes. A failed
+        build or run leaves nothing to do, failed kernels leave the rounds, unless ``retry_failed``.
         """
         with self.session() as session:
             key = platform_id(session, platform)
@@ -196,13 +274,7 @@ class Queries(OpenDatabase):
                 .where(MeasurementRow.network.in_(networks))
             ).tuples():
                 done[network][number] = is_disturbed(conditions, drift)
-            with_kernels = set(
-                session.scalars(
-                    select(KernelRow.network)
-                    .filter_by(platform_id=key, index=0)
-                    .where(KernelRow.network.in_(networks))
-                )
-            )
+            timed = stored_timings(session, key, KernelTimingRow.network.in_(networks))
             failed: dict[str, set[str]] = defaultdict(set)
             for network, stage in session.execute(
                 select(FailureRow.network, FailureRow.stage)
@@ -213,7 +285,7 @@ class Queries(OpenDatabase):
         return {
             network: _work(
                 done[network],
-                has_kernels=network in with_kernels,
+                timed.get(network, ()),
                 failed=set() if retry_failed else failed[network],
                 rounds=rounds,
                 max_retakes=max_retakes,
@@ -224,21 +296,22 @@ class Queries(OpenDatabase):
 
 def _work(
     done: Mapping[int, bool],
+    timed: Sequence[StoredTiming],
     *,
-    has_kernels: bool,
     failed: Collection[str],
     rounds: int,
     max_retakes: int,
 ) -> Work:
-    """What is left where the rounds ``done`` are there, each disturbed or not."""
+    """What is left where the rounds ``done`` are there, each disturbed or not, and ``timed``."""
     if "build" in failed or "run" in failed:
         return Work(rounds=(), kernels=False)
     undisturbed = sum(not disturbed for disturbed in done.values())
     missing = max(0, min(rounds - undisturbed, rounds + max_retakes - len(done)))
     unused = (number for number in itertools.count() if number not in done)
+    untimed = all(entry.disturbed for entry in timed) and len(timed) <= max_retakes
     return Work(
         rounds=tuple(itertools.islice(unused, missing)),
-        kernels=not has_kernels and "kernels" not in failed,
+        kernels=untimed and "kernels" not in failed,
     )
 
 
@@ -252,12 +325,23 @@ def _network(row: NetworkRow) -> Network:
     )
 
 
-def _kernel(row: KernelRow) -> Kernel:
-    names = ("name", "kind", "flops", "arguments", "results")
-    return Kernel.from_dict({name: getattr(row, name) for name in names})
+def _kernel_times(
+    kernels: tuple[Kernel, ...],
+    timings: Sequence[StoredTiming],
+    samples: Mapping[int, Sequence[Samples]],
+) -> KernelTimes:
+    """The samples of all ``timings``, which all are disturbed or none is."""
+    return KernelTimes(
+        kernels=kernels,
+        samples=np.concatenate([np.stack(samples[entry.id]) for entry in timings], axis=1),
+        timings=tuple(entry.timing for entry in timings if entry.timing is not None),
+        disturbed=timings[0].disturbed,
+    )
 
 
-def _timing(row: KernelTimingRow) -> KernelTiming:
+def _timing(row: KernelTimingRow) -> KernelTiming | None:
+    if row.started_at is None or row.duration_s is None or row.inner_count is None:
+        return None
     return KernelTiming(
         started_at=row.started_at.timestamp(),
         duration_s=row.duration_s,

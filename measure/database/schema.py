@@ -29,7 +29,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from measure.protocol import Samples
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _NAME = String(255)
 _DIGEST = String(64)
@@ -164,7 +164,7 @@ class MeasurementRow(Base):
 
 
 class KernelRow(Base):
-    """One kernel call of a network on a platform; ``samples`` in ms, types as of ``Kernel``."""
+    """One kernel call of a network on a platform, as every build there has it; see ``Kernel``."""
 
     __tablename__ = "kernels"
     __table_args__ = (UniqueConstraint("network", "platform_id", "index"),)
@@ -178,25 +178,37 @@ class KernelRow(Base):
     arguments: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     results: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
     flops: Mapped[int] = mapped_column(BigInteger)
-    samples: Mapped[Samples] = mapped_column(SamplesType)
-
-    platform: Mapped[PlatformRow] = relationship()
 
 
 class KernelTimingRow(Base):
-    """When and how the kernels of a network on a platform were timed; the block tells its drift."""
+    """One timing of all kernels of a network on a platform; attempts count from 0.
+
+    When and how is null, and the conditions empty, where the first version of the schema did not
+    record it.
+    """
 
     __tablename__ = "kernel_timings"
-    __table_args__ = (UniqueConstraint("network", "platform_id"),)
+    __table_args__ = (UniqueConstraint("network", "platform_id", "attempt"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     network: Mapped[str] = mapped_column(ForeignKey("networks.digest"))
     platform_id: Mapped[int] = mapped_column(ForeignKey("platforms.id"), index=True)
-    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
-    duration_s: Mapped[float] = mapped_column(Double)
-    inner_count: Mapped[int]
+    attempt: Mapped[int]
+    started_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
+    duration_s: Mapped[float | None] = mapped_column(Double)
+    inner_count: Mapped[int | None]
     conditions: Mapped[dict[str, Any]] = mapped_column(JSON)
     block_id: Mapped[int | None] = mapped_column(ForeignKey("blocks.id"))
+
+
+class KernelSamplesRow(Base):
+    """The ``samples`` in ms of one kernel call in one timing, means of ``inner_count`` runs."""
+
+    __tablename__ = "kernel_samples"
+
+    timing_id: Mapped[int] = mapped_column(ForeignKey("kernel_timings.id"), primary_key=True)
+    index: Mapped[int] = mapped_column(primary_key=True)
+    samples: Mapped[Samples] = mapped_column(SamplesType)
 
 
 class FailureRow(Base):

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from measure.database.connection import platform_id
 from measure.database.jobs import count_jobs
-from measure.database.queries import latency_of, stored_rounds
+from measure.database.queries import latency_of, stored_rounds, stored_timings
 from measure.database.schema import FailureRow, JobRow, KernelRow, NetworkRow
 from measure.records import Latency, LatencyStats, NoiseStats, PlatformStats
 
@@ -22,15 +22,18 @@ def platform_stats(session: Session, platform: str, protocol: str) -> PlatformSt
     rounds = stored_rounds(session, key, protocol)
     latencies = {network: latency_of(found, protocol) for network, found in rounds.items()}
     families = dict(session.execute(select(NetworkRow.digest, NetworkRow.family)).tuples().all())
+    timings = stored_timings(session, key).values()
     calls = select(func.count()).select_from(KernelRow).filter_by(platform_id=key)
     return PlatformStats(
         platform=platform,
         families=dict(sorted(Counter(families[network] for network in latencies).items())),
         latency_ms=_latency_stats(list(latencies.values())),
         disturbed=sum(latency.disturbed for latency in latencies.values()),
+        trusted=sum(latency.trusted for latency in latencies.values()),
         rounds=sum(len(found) for found in rounds.values()),
         disturbed_rounds=sum(entry.disturbed for found in rounds.values() for entry in found),
         kernel_calls=session.scalar(calls) or 0,
+        disturbed_kernels=sum(all(entry.disturbed for entry in found) for found in timings),
         failures=_failures(session, key),
         label_noise=_noise_stats(list(latencies.values())),
         jobs=count_jobs(session, JobRow.platform_id == key, JobRow.protocol == protocol),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -16,11 +16,13 @@ from sqlalchemy.orm import Session
 from measure.database.connection import OpenDatabase, now, platform_id, utc
 from measure.database.engine import insert_missing
 from measure.database.jobs import Job, hold_lease
+from measure.database.queries import stored_kernels
 from measure.database.schema import (
     AnchorRoundRow,
     BlockRow,
     FailureRow,
     KernelRow,
+    KernelSamplesRow,
     KernelTimingRow,
     MeasurementRow,
     NetworkRow,
@@ -28,10 +30,17 @@ from measure.database.schema import (
     ProtocolRow,
 )
 from measure.device import Device, Platform, deciding_versions
-from measure.errors import DatabaseError, MeasurementError, PlatformChangedError, ProtocolError
+from measure.errors import (
+    DatabaseError,
+    KernelsChangedError,
+    MeasurementError,
+    PlatformChangedError,
+    ProtocolError,
+)
 from measure.protocol import Protocol, Samples, label
 from measure.records import KernelTimes, KernelTiming, Round
 from measure.weights import strip_weights
+from relay_frontend.kernel import Kernel
 
 Position = Literal["start", "end"]
 
@@ -128,15 +137,42 @@ class Store(OpenDatabase):
         block: int | None = None,
         lease: Job | None = None,
     ) -> None:
-        """Store all kernel calls of the network with digest ``network``, timed within ``block``."""
+        """Store a timing of all kernel calls of the network with digest ``network``.
+
+        It was done within ``block``, and is the next attempt at them.
+
+        Raises:
+            KernelsChangedError: an earlier build of the network had other kernels on the platform;
+                nothing is stored.
+        """
         with self._fenced(lease) as session:
-            key = {"network": network, "platform_id": platform_id(session, platform)}
-            for index, (kernel, samples) in enumerate(
-                zip(times.kernels, times.samples, strict=True)
-            ):
-                session.add(KernelRow(**key, index=index, samples=samples, **kernel.to_dict()))
-            if times.timing is not None:
-                session.add(KernelTimingRow(**key, block_id=block, **_timing(times.timing)))
+            name = _locked_name(session, network)
+            where = platform_id(session, platform)
+            key = {"network": network, "platform_id": where}
+            attempts = session.scalar(
+                select(func.count()).select_from(KernelTimingRow).filter_by(**key)
+            )
+            if attempts:
+                known = stored_kernels(session, where, KernelRow.network == network)
+                check_kernels(name, platform, known.get(network, ()), times.kernels)
+            else:
+                session.add_all(
+                    KernelRow(**key, index=index, **kernel.to_dict())
+                    for index, kernel in enumerate(times.kernels)
+                )
+            (timing,) = times.timings or (None,)
+            row = KernelTimingRow(
+                **key,
+                attempt=attempts or 0,
+                block_id=block,
+                **({"conditions": {}} if timing is None else _timing(timing)),
+            )
+            session.add(row)
+            session.flush()
+            session.add_all(
+                KernelSamplesRow(timing_id=row.id, index=index, samples=samples)
+                for index, (_, samples) in enumerate(zip(times.kernels, times.samples, strict=True))
+            )
 
     def add_failure(
         self,
@@ -148,8 +184,7 @@ class Store(OpenDatabase):
     ) -> None:
         """Store a failure of the network with digest ``network`` as its next attempt."""
         with self._fenced(lease) as session:
-            # Of two processes that count at once, one waits.
-            session.get(NetworkRow, network, with_for_update={"key_share": True})
+            _locked_name(session, network)
             key = {
                 "network": network,
                 "platform_id": platform_id(session, platform),
@@ -248,6 +283,38 @@ def check_protocol(name: str, old: Mapping[str, Any], new: Mapping[str, Any]) ->
             f"protocol {name!r} was used here with the settings {old}, "
             f"now they are {new}: give the new protocol another name"
         )
+
+
+def check_kernels(
+    network: str, platform: str, old: Sequence[Kernel], new: Sequence[Kernel]
+) -> None:
+    """See that two builds of the network ``network`` have the same kernels in the same order.
+
+    Raises:
+        KernelsChangedError: they differ; the message shows where.
+    """
+    if len(old) != len(new):
+        difference = f"{len(old)} kernel calls were stored and now there are {len(new)}"
+    else:
+        differing = [
+            f"kernel call {index} was {before} and is {after}"
+            for index, (before, after) in enumerate(zip(old, new, strict=True))
+            if before.to_dict() != after.to_dict()
+        ]
+        if not differing:
+            return
+        difference = differing[0]
+    raise KernelsChangedError(
+        network,
+        f"on {platform} {difference}; its times would not be those of the same kernels, so nothing "
+        "was stored: measure with this compiler into another database",
+    )
+
+
+def _locked_name(session: Session, network: str) -> str:
+    """The name of the network with this digest; of two processes that count at once, one waits."""
+    row = session.get(NetworkRow, network, with_for_update={"key_share": True})
+    return network if row is None else row.name
 
 
 def _identity(row: PlatformRow) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
-from sqlalchemy import LargeBinary, Select, select, text, type_coerce
+from sqlalchemy import LargeBinary, Select, func, select, text, type_coerce
 from sqlalchemy.exc import DatabaseError as SqlError
 from sqlalchemy.orm import Session
 
@@ -18,6 +18,8 @@ from measure.database.schema import (
     AnchorRoundRow,
     BlockRow,
     KernelRow,
+    KernelSamplesRow,
+    KernelTimingRow,
     MeasurementRow,
     NetworkRow,
     PlatformRow,
@@ -36,6 +38,7 @@ def problems(database: OpenDatabase) -> list[str]:
             if session.get_bind().dialect.name == "sqlite":
                 found.extend(_damage(session))
             found.extend(_bad_samples(session))
+            found.extend(_partial_timings(session))
             found.extend(_bad_networks(session))
     except SqlError as error:
         found.append(f"cannot be read to the end: {error.orig}")
@@ -53,23 +56,54 @@ def _damage(session: Session) -> Iterator[str]:
 
 def _bad_samples(session: Session) -> Iterator[str]:
     """Rounds and kernel calls whose samples are no latencies."""
-    rounds = _samples(MeasurementRow.round, MeasurementRow)
-    kernels = _samples(KernelRow.index, KernelRow)
-    anchors = _samples(AnchorRoundRow.position, AnchorRoundRow).join(BlockRow)
+    rounds = _samples(MeasurementRow, MeasurementRow.network, MeasurementRow.round)
+    kernels = _samples(KernelSamplesRow, KernelTimingRow.network, KernelSamplesRow.index)
+    anchors = _samples(AnchorRoundRow, AnchorRoundRow.network, AnchorRoundRow.position)
     for kind, query in (
         ("round", rounds.join(PlatformRow)),
-        ("kernel call", kernels.join(PlatformRow)),
-        ("anchor round at the", anchors.join(PlatformRow)),
+        ("kernel call", kernels.join(KernelTimingRow).join(PlatformRow)),
+        ("anchor round at the", anchors.join(BlockRow).join(PlatformRow)),
     ):
         for number, network, platform, data in session.execute(query, execution_options=_BATCH):
             if wrong := _wrong(data):
                 yield f"{kind} {number} of {network} on {platform}: {wrong}"
 
 
-def _samples(number: Any, table: type[MeasurementRow | KernelRow | AnchorRoundRow]) -> Select[Any]:
+def _samples(
+    table: type[MeasurementRow | KernelSamplesRow | AnchorRoundRow], network: Any, number: Any
+) -> Select[Any]:
     """The stored bytes of the samples with what tells whose they are."""
     data = type_coerce(table.samples, LargeBinary)
-    return select(number, table.network, PlatformRow.name, data).select_from(table)
+    return select(number, network, PlatformRow.name, data).select_from(table)
+
+
+def _partial_timings(session: Session) -> Iterator[str]:
+    """Timings of kernels that have not samples of each kernel."""
+    calls = (
+        select(func.count())
+        .select_from(KernelRow)
+        .where(
+            KernelRow.network == KernelTimingRow.network,
+            KernelRow.platform_id == KernelTimingRow.platform_id,
+        )
+        .scalar_subquery()
+    )
+    timed = (
+        select(func.count())
+        .select_from(KernelSamplesRow)
+        .where(KernelSamplesRow.timing_id == KernelTimingRow.id)
+        .scalar_subquery()
+    )
+    query = (
+        select(KernelTimingRow.attempt, KernelTimingRow.network, PlatformRow.name, calls, timed)
+        .join(PlatformRow)
+        .where(calls != timed)
+    )
+    for attempt, network, platform, expected, found in session.execute(query).tuples():
+        yield (
+            f"timing {attempt} of the kernels of {network} on {platform}: samples of {found} of "
+            f"{expected} kernel calls"
+        )
 
 
 def _wrong(data: bytes) -> str | None:

@@ -15,10 +15,13 @@ from sqlalchemy.orm import Session
 from measure.conditions import disturbance, unknown_counters
 from measure.database import Database
 from measure.database.connection import platform_id
+from measure.database.queries import stored_timings, used_timings
 from measure.database.schema import (
     AnchorRoundRow,
     BlockRow,
     FailureRow,
+    KernelSamplesRow,
+    KernelTimingRow,
     MeasurementRow,
     NetworkRow,
     PlatformRow,
@@ -33,11 +36,8 @@ from measure.protocol import (
     median_interval,
     within_round_spread,
 )
-
-MAX_DISAGREEMENT = 0.02
-"""Labels of rounds agree that lie this far apart at most, as a part of the lowest."""
-
-_LIMIT = f"{100 * MAX_DISAGREEMENT:g} %"
+from measure.records import KernelTiming
+from measure.trust import Evidence, judge
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +95,29 @@ class ExplainedRound:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExplainedTiming:
+    """One timing of all kernels of the network.
+
+    Args:
+        attempt: its number.
+        timing: when and how; None where the database did not record it.
+        calls: kernel calls.
+        samples: of each of them.
+        disturbance: why it does not count; None where nothing is known to have disturbed it.
+        used: whether the times of the kernels are taken from it.
+        block: what it was done in.
+    """
+
+    attempt: int
+    timing: KernelTiming | None
+    calls: int
+    samples: int
+    disturbance: str | None
+    used: bool
+    block: ExplainedBlock | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Explanation:
     """All that is known of one network on one platform under one protocol.
 
@@ -103,12 +126,13 @@ class Explanation:
         device: fingerprint of the platform's device.
         versions: of the platform's toolchain.
         rounds: all of them, in order.
+        timings: of the kernels, in order.
         failures: stage and error of what failed, oldest first.
         label_ms: the network's latency; None where there is no round.
         noise: relative error of one used round's label against another's; None for one round.
         between: how far apart the labels of the used rounds lie; None for one round.
         within: spread of the samples within the used rounds; None where there is none.
-        trusted: whether a majority of at least two undisturbed rounds agrees on the label.
+        trusted: whether the label is trusted; see :mod:`measure.trust`.
         verdict: why, and what to do where it is not.
     """
 
@@ -121,6 +145,7 @@ class Explanation:
     target: str
     protocol: str
     rounds: tuple[ExplainedRound, ...]
+    timings: tuple[ExplainedTiming, ...]
     failures: tuple[tuple[str, str], ...]
     label_ms: float | None
     noise: float | None
@@ -144,6 +169,7 @@ def explain(
     with database.session() as session:
         where = session.get_one(PlatformRow, platform_id(session, platform))
         rounds = _rounds(session, digest, where.id, protocol)
+        timings = _timings(session, digest, where.id, protocol)
         failed = select(FailureRow).filter_by(network=digest, platform_id=where.id)
         failures = tuple(
             (row.stage, row.error) for row in session.scalars(failed.order_by(FailureRow.id))
@@ -163,6 +189,7 @@ def explain(
         target=target,
         protocol=protocol,
         rounds=rounds,
+        timings=timings,
         failures=failures,
         label_ms=label_ms,
         noise=label_noise(samples, protocol),
@@ -196,6 +223,32 @@ def _rounds(
         _round(row, block, reason, used=reason is None or all(reasons), settings=settings)
         for row, block, reason in zip(rows, in_block, reasons, strict=True)
     )
+
+
+def _timings(
+    session: Session, network: str, platform_id: int, protocol: str
+) -> tuple[ExplainedTiming, ...]:
+    """The timings of the kernels in order."""
+    found = stored_timings(session, platform_id, KernelTimingRow.network == network)
+    stored = found.get(network, [])
+    used = {entry.id for entry in used_timings(stored)}
+    blocks = _blocks(session, {e.block for e in stored if e.block is not None}, protocol)
+    timings = []
+    for entry in stored:
+        query = select(KernelSamplesRow.samples).filter_by(timing_id=entry.id)
+        samples = session.scalars(query.order_by(KernelSamplesRow.index)).all()
+        conditions = {} if entry.timing is None else entry.timing.conditions
+        timing = ExplainedTiming(
+            attempt=entry.attempt,
+            timing=entry.timing,
+            calls=len(samples),
+            samples=len(samples[0]) if samples else 0,
+            disturbance=disturbance(conditions, entry.drift),
+            used=entry.id in used,
+            block=None if entry.block is None else blocks[entry.block],
+        )
+        timings.append(timing)
+    return tuple(timings)
 
 
 def _round(
@@ -263,61 +316,14 @@ def _judge(
     if label_ms is None:
         failed = "; ".join(f"{stage} failed with {error}" for stage, error in failures)
         return False, f"There is no label: {failed or 'the network was not measured yet'}."
-    good = [entry for entry in rounds if entry.disturbance is None]
-    if not good:
-        return False, (
-            "Not trusted: every round was disturbed. Measure one more round while nothing else "
-            "runs on the device."
+    evidence = [
+        Evidence.of_round(
+            entry.label_ms,
+            entry.started_at,
+            entry.conditions,
+            None if entry.block is None else entry.block.drift,
         )
-    if len(good) == 1:
-        return False, (
-            "Not trusted: there is only one undisturbed round. Measure one more round, which has "
-            f"to agree with it within {_LIMIT}."
-        )
-    # A round whose block did not drift is known to be undisturbed even without counters.
-    blind = [e for e in good if e.unknown and (e.block is None or e.block.drift is None)]
-    if len(good) - len(blind) < 2:
-        return False, (
-            f"Not trusted: {blind[0].unknown}, and no anchors were measured around the rounds. "
-            "Measure two more rounds in a campaign with anchors, or serve the device with counters."
-        )
-    return _judge_agreement(good, label_ms)
-
-
-def _judge_agreement(good: Sequence[ExplainedRound], label_ms: float) -> tuple[bool, str]:
-    """Whether most of the undisturbed rounds agree with one another and with the label."""
-    agreeing = _agreeing(sorted(entry.label_ms for entry in good))
-    together = _agreeing(sorted([*agreeing, label_ms]))
-    apart = max(entry.label_ms for entry in good) / min(entry.label_ms for entry in good) - 1
-    if len(agreeing) <= len(good) / 2 or len(together) <= len(agreeing):
-        return False, (
-            f"Not trusted: the labels of {len(good)} undisturbed rounds lie {percent(apart)} "
-            f"apart (limit {_LIMIT}). Measure one more round, to tell which of them is off."
-        )
-    spread = agreeing[-1] / agreeing[0] - 1
-    times = [entry.started_at for entry in good]
-    return True, (
-        f"Trusted: {len(agreeing)} of {len(good)} undisturbed rounds, the first and the last "
-        f"{_duration((max(times) - min(times)).total_seconds())} apart, agree within "
-        f"{percent(spread)} (limit {_LIMIT})."
-    )
-
-
-def _agreeing(labels: Sequence[float]) -> Sequence[float]:
-    """The longest run of ascending ``labels`` that agree, the tightest of those equally long."""
-    runs = [
-        [other for other in labels[start:] if other <= low * (1 + MAX_DISAGREEMENT)]
-        for start, low in enumerate(labels)
+        for entry in rounds
     ]
-    return max(runs, key=lambda run: (len(run), -run[-1] / run[0]))
-
-
-def percent(part: float) -> str:
-    """A part of one in words, such as ``1.3 %``."""
-    return f"{100 * part:.1f} %"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    verdict = judge(evidence, label_ms)
+    return verdict.trusted, verdict.reason

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
 
-from measure.explain.explanation import ExplainedRound, Explanation, percent
+from measure.explain.explanation import (
+    ExplainedBlock,
+    ExplainedRound,
+    ExplainedTiming,
+    Explanation,
+)
+from measure.trust import percent
 
 _HEADINGS: tuple[str, ...] = (
     "round",
@@ -36,7 +44,13 @@ def lines(explanation: Explanation) -> list[str]:
     if explanation.rounds:
         result += [*_table(explanation.rounds), ""]
         result += [sentence for entry in explanation.rounds for sentence in _notes(entry)]
-        result += [*_block_notes(explanation.rounds), *_spreads(explanation)]
+    result += [sentence for entry in explanation.timings for sentence in _timing_notes(entry)]
+    result += _block_notes(
+        [entry.block for entry in explanation.rounds]
+        + [entry.block for entry in explanation.timings]
+    )
+    if explanation.rounds:
+        result += _spreads(explanation)
     return [*result, explanation.verdict]
 
 
@@ -48,7 +62,7 @@ def _table(rounds: Sequence[ExplainedRound]) -> list[str]:
         cells.append(
             (
                 str(entry.number),
-                f"{entry.started_at:%Y-%m-%d %H:%M:%S}",
+                _moment(entry.started_at),
                 "-" if entry.warmup_s is None else f"{entry.warmup_s:.2f}",
                 str(entry.inner_count),
                 str(len(entry.samples)),
@@ -69,7 +83,7 @@ def _table(rounds: Sequence[ExplainedRound]) -> list[str]:
 
 def _notes(entry: ExplainedRound) -> list[str]:
     """What the table has no room for: calibration, conditions, and what was wrong."""
-    result = [_conditions(entry)]
+    result = [f"Round {entry.number} in cores: {_conditions(entry.conditions)}."]
     if entry.calibration is not None:
         tries = ", ".join(f"{number} in {s * 1e3:.3g} ms" for number, s in entry.calibration)
         result.append(f"Round {entry.number} was calibrated by its runs: {tries}.")
@@ -81,22 +95,47 @@ def _notes(entry: ExplainedRound) -> list[str]:
     return result
 
 
-def _conditions(entry: ExplainedRound) -> str:
+def _timing_notes(entry: ExplainedTiming) -> list[str]:
+    """When and how the kernels were timed, and what was wrong."""
+    name = f"Timing {entry.attempt} of the kernels"
+    took = f"{entry.samples} samples of each of {entry.calls} calls"
+    if entry.timing is None:
+        return [f"{name}: {took}; when and how was not recorded."]
+    started = datetime.fromtimestamp(entry.timing.started_at, timezone.utc)
+    block = "" if entry.block is None else f", in block {entry.block.number}"
+    took = f"{took}, means of {entry.timing.inner_count} runs"
+    result = [
+        f"{name}: {took}, started {_moment(started)} UTC{block}.",
+        f"{name} in cores: {_conditions(entry.timing.conditions)}.",
+    ]
+    if entry.disturbance is not None:
+        but = " It counts only because no timing is undisturbed." if entry.used else ""
+        result.append(f"{name} was disturbed: {entry.disturbance}.{but}")
+    return result
+
+
+def _conditions(conditions: Mapping[str, Any]) -> str:
     def told(key: str, form: str) -> str:
-        value = entry.conditions.get(key)
+        value = conditions.get(key)
         return "unknown" if value is None else form.format(value)
 
+    cpus = conditions.get("cpus")
+    pinned = f" pinned to CPUs {', '.join(map(str, cpus))}" if cpus else ""
     return (
-        f"Round {entry.number} in cores: own {told('cpu_per_wall', '{:.2f}')}, other processes "
+        f"own {told('cpu_per_wall', '{:.2f}')}, other processes "
         f"{told('foreign_cpu', '{:.2f}')}, hypervisor {told('steal', '{:.2f}')}; load "
         f"{told('load_1m', '{:.2f}')}, clock {told('clock_mhz', '{:.0f} MHz')}, governor "
-        f"{told('governor', '{}')}, threads {told('threads', '{}')}."
+        f"{told('governor', '{}')}, threads {told('threads', '{}')}{pinned}"
     )
 
 
-def _block_notes(rounds: Sequence[ExplainedRound]) -> list[str]:
-    """How the anchors of the rounds' blocks fared."""
-    blocks = {entry.block.number: entry.block for entry in rounds if entry.block is not None}
+def _moment(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S}"
+
+
+def _block_notes(visited: Iterable[ExplainedBlock | None]) -> list[str]:
+    """How the anchors of the blocks fared."""
+    blocks = {block.number: block for block in visited if block is not None}
     result = []
     for number, block in sorted(blocks.items()):
         anchors = ", ".join(

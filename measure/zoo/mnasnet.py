@@ -8,9 +8,8 @@ from random import Random
 
 from onnx import ModelProto
 
-from measure.zoo.builder import NetworkBuilder, Value, round_width
-from measure.zoo.inverted_residual import InvertedResiduals, append_stages, vary_stage
-from measure.zoo.sampling import draw_batch, draw_image_size, draw_kernel, draw_num_classes
+from measure.zoo.inverted_residual import InvertedResiduals, vary_stage
+from measure.zoo.mobile import MobileConfig, mobile_layers, sample_mobile
 
 _SQUEEZE = 0.25
 
@@ -28,52 +27,22 @@ _STAGES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class MnasNetConfig:
+class MnasNetConfig(MobileConfig):
     """One MnasNet; the defaults are MnasNet-A1 (figure 7 of the paper).
 
-    Args:
-        stem_width: channels of the first convolution.
-        stem_kernel: kernel size of the first convolution.
-        stages: the inverted residual blocks; the first one is a separable convolution.
-        head_width: channels of the last 1x1 convolution.
-        input_size: height and width of the image.
-        batch: images per inference.
-        num_classes: size of the output.
+    The first stage is a separable convolution.
     """
 
-    stem_width: int = 32
-    stem_kernel: int = 3
     stages: tuple[InvertedResiduals, ...] = _STAGES
-    head_width: int = 1280
-    input_size: int = 224
-    batch: int = 1
-    num_classes: int = 1000
+    activation: str = "relu"
 
 
 def sample_config(rng: Random) -> MnasNetConfig:
     """Draw a MnasNet of its search space: one kind of block per stage; its cost is not bounded."""
-    multiplier = rng.uniform(0.4, 2.0)
-    stages = tuple(
-        _sample_stage(rng, stage, multiplier) for stage in _STAGES[: rng.randint(4, len(_STAGES))]
-    )
-    return MnasNetConfig(
-        stem_width=round_width(32 * multiplier),
-        stem_kernel=draw_kernel(rng),
-        stages=stages,
-        head_width=round_width(stages[-1].width * rng.uniform(2, 4)),
-        input_size=draw_image_size(rng),
-        batch=draw_batch(rng),
-        num_classes=draw_num_classes(rng),
-    )
+    return sample_mobile(rng, MnasNetConfig(), _vary_stage)
 
 
-def layers(config: MnasNetConfig) -> tuple[NetworkBuilder, Value]:
-    """The layers of ``config`` and the logits."""
-    net = NetworkBuilder.for_images(batch=config.batch, input_size=config.input_size)
-    x = net.relu(net.conv_bn(net.input, config.stem_width, config.stem_kernel, stride=2))
-    x = append_stages(net, x, config.stages)
-    x = net.relu(net.conv_bn(x, config.head_width, 1))
-    return net, net.classifier(x, config.num_classes)
+layers = mobile_layers
 
 
 def build(config: MnasNetConfig, name: str = "mnasnet") -> ModelProto:
@@ -82,6 +51,6 @@ def build(config: MnasNetConfig, name: str = "mnasnet") -> ModelProto:
     return net.model(name, logits)
 
 
-def _sample_stage(rng: Random, stage: InvertedResiduals, width: float) -> InvertedResiduals:
+def _vary_stage(rng: Random, stage: InvertedResiduals, width: float) -> InvertedResiduals:
     drawn = vary_stage(rng, stage, width)
     return replace(drawn, squeeze=rng.choice((0.0, 0.0, _SQUEEZE)))

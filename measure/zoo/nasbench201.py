@@ -30,6 +30,8 @@ class NASBench201Config:
         input_size: height and width of the image.
         batch: images per inference.
         num_classes: size of the output.
+        eager: whether every edge is computed, as frameworks without a compiler do: ``none``
+            multiplies by zero, and what leads nowhere is there too. A cell may then be any.
     """
 
     cell: tuple[str, ...]
@@ -38,6 +40,7 @@ class NASBench201Config:
     input_size: int = 32
     batch: int = 1
     num_classes: int = 10
+    eager: bool = False
 
 
 def sample_config(rng: Random) -> NASBench201Config:
@@ -76,10 +79,16 @@ def live_edges(cell: tuple[str, ...]) -> list[tuple[int, int, str]]:
     return [edge for edge in edges if edge[0] in reached and edge[1] in needed]
 
 
+def all_edges(cell: tuple[str, ...]) -> list[tuple[int, int, str]]:
+    """Source, target and operation of every edge."""
+    edges = zip(EDGES, cell, strict=True)
+    return [(source, target, operation) for (source, target), operation in edges]
+
+
 def layers(config: NASBench201Config) -> tuple[NetworkBuilder, Value]:
     """The layers of ``config`` and the logits."""
     net = NetworkBuilder.for_images(batch=config.batch, input_size=config.input_size)
-    edges = live_edges(config.cell)
+    edges = all_edges(config.cell) if config.eager else live_edges(config.cell)
     x = net.conv_bn(net.input, config.width, 3)
     for stage in range(3):
         if stage > 0:
@@ -104,6 +113,8 @@ def _cell(net: NetworkBuilder, x: Value, edges: list[tuple[int, int, str]]) -> V
 
 
 def _operation(net: NetworkBuilder, x: Value, operation: str) -> Value:
+    if operation == "none":
+        return net.apply("Mul", [x, net.constant(0.0)], x.shape, kind="none")
     if operation == "skip_connect":
         return x
     if operation == "avg_pool_3x3":

@@ -59,12 +59,17 @@ def kernel(name: str) -> Kernel:
     return Kernel(name=name, kind="relu", arguments=(data,), results=(data, data), flops=1 << 40)
 
 
-def kernel_times(*names: str) -> KernelTimes:
+def kernel_times(*names: str, scale: float = 1.0, foreign_cpu: float = 0.1) -> KernelTimes:
     return KernelTimes(
         kernels=tuple(kernel(name) for name in names),
-        samples=1.0 + np.arange(3.0 * len(names)).reshape(len(names), 3),
-        timing=KernelTiming(
-            started_at=1.7e9, duration_s=2.5, inner_count=7, conditions={"foreign_cpu": 0.1}
+        samples=scale * (1.0 + np.arange(3.0 * len(names)).reshape(len(names), 3)),
+        timings=(
+            KernelTiming(
+                started_at=1.7e9,
+                duration_s=2.5,
+                inner_count=7,
+                conditions={"foreign_cpu": foreign_cpu},
+            ),
         ),
     )
 
@@ -79,7 +84,10 @@ def drifting_block(database: Database, drift: float) -> int:
 
 
 def fill_all(database: Database) -> None:
-    """Something in every table; two rounds of A make a label of 2 ms, one of B is disturbed."""
+    """Something in every table; two rounds of A make a label of 2 ms, one of B is disturbed.
+
+    So is the first of two timings of A's kernels.
+    """
     fill(database)
     queue = JobQueue(database, "host:1:1:owner")
     queue.add([A, B], NAME, PROTOCOL, rounds=2, kernels=True)
@@ -87,7 +95,10 @@ def fill_all(database: Database) -> None:
     block = drifting_block(database, 0.01)
     database.add_round(A, NAME, PROTOCOL, 0, finished(2.0, 2.0, 3.0), block=block, lease=job)
     database.add_round(A, NAME, PROTOCOL, 1, finished(2.0, 2.5), lease=job)
-    database.add_kernels(A, NAME, kernel_times("first", "second"), lease=job)
+    names = ("first", "second")
+    disturbed = kernel_times(*names, scale=3.0, foreign_cpu=1.5)
+    database.add_kernels(A, NAME, disturbed, block=block, lease=job)
+    database.add_kernels(A, NAME, kernel_times(*names), block=block, lease=job)
     queue.finish(job)
     block = drifting_block(database, 0.5)
     database.add_round(B, NAME, PROTOCOL, 0, finished(4.0), block=block)

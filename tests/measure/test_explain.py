@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from measure.errors import BuildError, DatabaseError, UnknownPlatformError
 from measure.explain import Explanation, explain, lines
 from measure.protocol import Protocol
 from measure.records import Round
-from tests.measure.databases import DEVICE, NAME, PLATFORM, PROTOCOL
+from tests.measure.databases import DEVICE, NAME, PLATFORM, PROTOCOL, kernel_times
 from tests.measure.fake_toolchain import network
 
 A, ANCHOR = "a" * 64, "b" * 64
@@ -48,7 +49,9 @@ def finished(
 def explained(database: Database, *rounds: Round, block: int | None = None) -> Explanation:
     for number, entry in enumerate(rounds):
         database.add_round(A, NAME, PROTOCOL, number, entry, block=block)
-    return explain(database, A, NAME)
+    explanation = explain(database, A, NAME)
+    assert explanation.trusted == database.latencies(NAME)[A].trusted
+    return explanation
 
 
 def block_with_drift(database: Database, drift: float) -> int:
@@ -194,6 +197,52 @@ def test_the_columns_of_the_table_are_aligned(database: Database) -> None:
     heading = next(index for index, line in enumerate(text) if line.startswith("round"))
     start = text[heading].index("counts")
     assert [line[start:] for line in text[heading + 1 : heading + 3]] == ["yes", "no"]
+
+
+def test_the_timings_of_the_kernels_are_told(database: Database) -> None:
+    block = block_with_drift(database, 0.031)
+    machine = {"cpu_per_wall": 0.998, "load_1m": 1.234, "clock_mhz": 2596.142, "threads": 1}
+    for in_block, conditions in ((block, QUIET), (None, {**QUIET, **machine, "cpus": [0, 1]})):
+        times = kernel_times("first", "second")
+        (timing,) = times.timings
+        timing = dataclasses.replace(timing, conditions=conditions)
+        times = dataclasses.replace(times, timings=(timing,))
+        database.add_kernels(A, NAME, times, block=in_block)
+    explanation = explain(database, A, NAME)
+    assert [entry.used for entry in explanation.timings] == [False, True]
+    assert lines(explanation)[-7:-1] == [
+        (
+            "Timing 0 of the kernels: 3 samples of each of 2 calls, means of 7 runs, started "
+            "2023-11-14 22:13:20 UTC, in block 1."
+        ),
+        (
+            "Timing 0 of the kernels in cores: own unknown, other processes 0.01, hypervisor 0.00; "
+            "load unknown, clock unknown, governor unknown, threads unknown."
+        ),
+        "Timing 0 of the kernels was disturbed: anchors drifted 3.1 % (limit 2 %).",
+        (
+            "Timing 1 of the kernels: 3 samples of each of 2 calls, means of 7 runs, started "
+            "2023-11-14 22:13:20 UTC."
+        ),
+        (
+            "Timing 1 of the kernels in cores: own 1.00, other processes 0.01, hypervisor 0.00; "
+            "load 1.23, clock 2596 MHz, governor unknown, threads 1 pinned to CPUs 0, 1."
+        ),
+        "In block 1 anchors drifted 3.1 %: anchor 0.995 to 1.026 ms.",
+    ]
+
+
+def test_a_timing_that_counts_for_want_of_another_says_so(database: Database) -> None:
+    database.add_kernels(A, NAME, kernel_times("first", foreign_cpu=1.5))
+    (note,) = (line for line in lines(explain(database, A, NAME)) if "was disturbed" in line)
+    assert note.endswith("It counts only because no timing is undisturbed.")
+
+
+def test_a_timing_that_was_not_recorded_says_so(database: Database) -> None:
+    database.add_kernels(A, NAME, dataclasses.replace(kernel_times("first"), timings=()))
+    assert (
+        "Timing 0 of the kernels: 3 samples of each of 1 calls; when and how was not recorded."
+    ) in lines(explain(database, A, NAME))
 
 
 def test_a_network_that_failed_has_no_label_but_a_reason(database: Database) -> None:

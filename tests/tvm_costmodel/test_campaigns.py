@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from measure.campaign.types import CampaignConfig, Event, Summary
+from measure.campaign.types import CampaignConfig, Event, LabelSummary, Summary
 from tvm_costmodel.campaigns import Meter, is_complete, summary_lines
 
 
@@ -35,6 +35,12 @@ def test_what_is_skipped_or_fails_is_no_work_left():
 def test_a_round_taken_again_is_more_work():
     meter = Meter(1, 1, CampaignConfig(rounds=2, kernels=False))
     observe(meter, "a", "built", "round", "round", "round")
+    assert (meter.completed, meter.total) == (4, 4)
+
+
+def test_work_beyond_what_was_known_moves_the_end():
+    meter = Meter(0, 1, CampaignConfig(rounds=2))
+    observe(meter, "a", "built", "round", "round", "kernels", "done")
     assert (meter.completed, meter.total) == (4, 4)
 
 
@@ -71,7 +77,10 @@ def test_the_summary_tells_what_went_wrong_by_cause_and_how_good_the_labels_are(
         disturbed=3,
         drifted_blocks=1,
         quarantined={"board": "cannot be reached"},
-        noise={"x/tvm-relay/llvm/t1/float32": 0.0061},
+        labels={
+            "x/tvm-relay/llvm/t1/float32": LabelSummary(networks=5, trusted=4, noise=0.0061),
+            "x/tvm-relax/llvm/t1/float32": LabelSummary(networks=1, trusted=0, noise=None),
+        },
         out_of_time=True,
         duration_s=3723.4,
     )
@@ -83,7 +92,8 @@ def test_the_summary_tells_what_went_wrong_by_cause_and_how_good_the_labels_are(
         "1 lost with a worker, a device or a lease (run again to try again)",
         "blocks measured again, since their anchors drifted: 1",
         "device board is quarantined: cannot be reached",
-        "label noise 0.61 % (median) on x/tvm-relay/llvm/t1/float32",
+        "0 of 1 labels trusted on x/tvm-relax/llvm/t1/float32",
+        "4 of 5 labels trusted, label noise 0.61 % (median) on x/tvm-relay/llvm/t1/float32",
         "out of budget (run again to go on)",
     ]
     assert not is_complete(summary)

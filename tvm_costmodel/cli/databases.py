@@ -94,8 +94,8 @@ def _stats_row(entry: PlatformStats) -> dict[str, Any]:
     failures = {f"{stage} {cause}": count for (stage, cause), count in entry.failures.items()}
     return {
         "platform": entry.platform,
-        "families": len(entry.families),
         "networks": entry.networks,
+        "trusted": entry.trusted,
         "min ms": latency and latency.min,
         "median ms": latency and latency.median,
         "max ms": latency and latency.max,

@@ -33,6 +33,10 @@ def measure(
     ] = "",
     count: Annotated[int, typer.Option(min=1, help="Networks of each family.")] = 1,
     size: SizeOption = "standard",
+    queued: Annotated[
+        bool,
+        typer.Option("--queued", help="Measure what waits in the database, as it was asked for."),
+    ] = False,
     toolchain: Annotated[
         str,
         typer.Option(
@@ -49,11 +53,17 @@ def measure(
     shape: ShapeOption = None,
     database: DatabaseOption = DEFAULT_DATABASE,
     rounds: Annotated[int, typer.Option(min=1, help="Timing rounds of each network.")] = 2,
+    max_retakes: Annotated[
+        int, typer.Option(min=0, help="Further rounds, and timings of kernels, where disturbed.")
+    ] = 2,
     kernels: Annotated[bool, typer.Option(help="Time the kernels of each network too.")] = True,
     anchors: Annotated[
         bool, typer.Option(help="Time known networks before and after, to see the machine drift.")
     ] = True,
     threads: Annotated[int, typer.Option(min=1, help="Threads of one inference.")] = 1,
+    cpus: Annotated[
+        str, typer.Option(help="CPUs of this machine to pin timings to, by commas: 0,1.")
+    ] = "",
     budget: Annotated[
         float | None,
         typer.Option(
@@ -79,16 +89,22 @@ def measure(
     """Build and time networks; safe to kill, and to run again to go on."""
     from measure.campaign.types import CampaignConfig  # noqa: PLC0415 (needs SQLAlchemy)
     from measure.client import Limits  # noqa: PLC0415
-    from tvm_costmodel.campaigns import is_complete, run_with_progress  # noqa: PLC0415
+    from tvm_costmodel.campaigns import (  # noqa: PLC0415
+        is_complete,
+        queued_jobs,
+        run_with_progress,
+    )
 
-    if not networks and not zoo:
-        raise InputError("nothing to measure: name ONNX files, or families with --zoo")
+    named = bool(networks or zoo)
+    _check_choice(named=named, queued=queued, explain=explain)
     usual = Limits()
     config = CampaignConfig(
         rounds=rounds,
+        max_retakes=max_retakes,
         kernels=kernels,
         anchors=anchors,
         threads=threads,
+        cpus=_parse_cpus(cpus),
         budget_s=budget,
         retry_failed=retry_failed,
         limits=Limits(build_s=build_limit or usual.build_s, round_s=time_limit or usual.round_s),
@@ -96,22 +112,48 @@ def measure(
         devices=tuple(device or ["local"]),
         target=target,
     )
+    toolchains = parse_names(toolchain)
     families = parse_families(zoo)
     choose = _chooser(networks or [], shape, families, count, size)
-    total = len(networks or []) + count * len(families)
     platforms: dict[str, None] = {}
     summary = run_with_progress(
-        choose(),
-        parse_names(toolchain),
+        None if queued else choose(),
+        toolchains,
         database,
         config,
-        total,
+        queued_jobs(database, toolchains)
+        if queued
+        else len(networks or []) + count * len(families),
         watch=lambda event: platforms.setdefault(event.platform),
     )
     if explain:
         _explain(choose(), [name for name in platforms if name], database)
     if not is_complete(summary):
         raise typer.Exit(1)
+
+
+def _check_choice(*, named: bool, queued: bool, explain: bool) -> None:
+    """See that it is said what to measure, and once."""
+    if not named and not queued:
+        raise InputError(
+            "nothing to measure: name ONNX files, families with --zoo, or what waits in the "
+            "database with --queued"
+        )
+    if named and queued:
+        raise InputError(
+            "--queued measures what waits in the database: name no networks with it, or leave it "
+            "out to add these to the queue and measure them alone"
+        )
+    if queued and explain:
+        raise InputError("--explain tells of networks that are named: leave out --queued")
+
+
+def _parse_cpus(option: str) -> tuple[int, ...] | None:
+    """The CPUs of a list by commas; None where it names none."""
+    names = parse_names(option)
+    if not all(name.isdecimal() for name in names):
+        raise InputError(f"--cpus {option!r}: expected numbers of CPUs such as 0,1")
+    return tuple(map(int, names)) or None
 
 
 def _chooser(

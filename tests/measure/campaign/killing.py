@@ -25,7 +25,7 @@ from sqlalchemy import select, text
 from measure.campaign import CampaignConfig, Event, run_campaign
 from measure.client import Limits
 from measure.database import Database
-from measure.database.schema import JobRow, KernelRow, MeasurementRow
+from measure.database.schema import JobRow, KernelSamplesRow, KernelTimingRow, MeasurementRow
 from measure.protocol import Protocol
 from measure.zoo import ZooNetwork
 from tests.measure.fake_toolchain import SPEC, network
@@ -64,8 +64,10 @@ def stored_rows(path: Path) -> Rows:
         assert session.scalar(text("PRAGMA integrity_check")) == "ok"
         rounds = session.scalars(select(MeasurementRow))
         rows = {("round", row.network, row.round): row.samples.tobytes() for row in rounds}
-        kernels = session.scalars(select(KernelRow))
-        rows.update({("kernel", r.network, r.index): r.samples.tobytes() for r in kernels})
+        kernels = session.execute(select(KernelTimingRow, KernelSamplesRow).join(KernelSamplesRow))
+        for timing, calls in kernels.tuples():
+            key = (f"kernel/{timing.attempt}", timing.network, calls.index)
+            rows[key] = calls.samples.tobytes()
         return rows
 
 
@@ -123,7 +125,7 @@ def kill_until_done(path: Path, count: int, rng: random.Random) -> Iterator[int]
         events = kill_campaign(path, count, rng.randrange(1, 12), rng.uniform(0.0, 0.05))
         rows = stored_rows(path)
         assert {key: rows.get(key) for key in known} == known, "an acknowledged row was lost"
-        new = Counter(key[0] for key in rows.keys() - known.keys())
+        new = Counter(key[0].partition("/")[0] for key in rows.keys() - known.keys())
         assert new["round"] >= events["round"], "an acknowledged round was lost"
         assert new["kernel"] >= events["kernels"], "acknowledged kernel times were lost"
         known = rows

@@ -20,11 +20,12 @@ from measure.client import Limits, Worker
 from measure.database import Database
 from measure.database.jobs import JobQueue
 from measure.database.owner import current_owner
-from measure.database.schema import AnchorRoundRow, BlockRow, MeasurementRow
+from measure.database.schema import AnchorRoundRow, BlockRow, KernelTimingRow, MeasurementRow
 from measure.errors import PlatformChangedError, WorkerError
 from measure.protocol import Protocol
-from measure.records import Round
+from measure.records import KernelTimes, Round
 from measure.zoo import ZooNetwork
+from relay_frontend.errors import InputError
 from tests.measure.campaign.killing import kill_campaign
 from tests.measure.fake_toolchain import SPEC, network
 
@@ -67,7 +68,9 @@ def test_a_network_is_built_and_timed_once(database: Database) -> None:
     latencies = database.latencies(platform, QUICK.name)
     assert len(latencies) == 2
     assert all(1.0 <= latency.label_ms < 20.0 for latency in latencies.values())
-    assert list(summary.noise) == [platform]
+    (labels,) = summary.labels.values()
+    assert (list(summary.labels), labels.networks) == ([platform], 2)
+    assert labels.noise is not None
 
     summary, events = run(networks, database)
     assert (summary.done, summary.rounds, summary.skipped) == (0, 0, 2)
@@ -98,6 +101,104 @@ def test_a_disturbed_round_is_taken_again(
         False,
         False,
     ]
+
+
+def disturbing(monkeypatch: pytest.MonkeyPatch, foreign_cpu: Iterator[float]) -> None:
+    """Have the timings of kernels see other work as ``foreign_cpu`` says, then none."""
+    time_kernels = Worker.time_kernels
+
+    def disturbed(self: Worker, *arguments: Any) -> KernelTimes:
+        times = time_kernels(self, *arguments)
+        conditions = {"foreign_cpu": next(foreign_cpu, 0.0)}
+        (timing,) = times.timings
+        timing = dataclasses.replace(timing, conditions=conditions)
+        return dataclasses.replace(times, timings=(timing,))
+
+    monkeypatch.setattr(Worker, "time_kernels", disturbed)
+
+
+def test_a_disturbed_timing_of_kernels_is_taken_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disturbing(monkeypatch, iter([1.5, 1.5]))
+    summary, events = run([fake("one", 1)], database, rounds=1, max_retakes=2)
+    assert (summary.kernels, summary.done) == (3, 1)
+    assert [e.detail for e in events if e.kind == "kernels"] == [
+        "2 calls, disturbed",
+        "2 calls, disturbed",
+        "2 calls",
+    ]
+    (times,) = database.kernel_times(database.platforms()[0]).values()
+    assert not times.disturbed
+    assert times.samples.shape == (2, QUICK.kernel_repeats)
+
+
+def test_a_later_campaign_takes_disturbed_timings_of_kernels_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disturbing(monkeypatch, iter([1.5]))
+    run([fake("one", 1)], database, rounds=1)
+    assert run([fake("one", 1)], database, rounds=1)[0].skipped == 1
+    summary, events = run([fake("one", 1)], database, rounds=1, max_retakes=1)
+    assert (summary.kernels, summary.done) == (1, 1)
+    assert kinds(events, "one").count("kernels") == 1
+
+
+def test_kernels_that_changed_fail_and_the_campaign_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disturbing(monkeypatch, iter([1.5, 1.5]))
+    run([fake("one", 1)], database, rounds=1)
+    time_kernels = Worker.time_kernels
+
+    def fewer(self: Worker, name: str, *arguments: Any) -> KernelTimes:
+        times = time_kernels(self, name, *arguments)
+        if name == "two":
+            return times
+        return dataclasses.replace(times, kernels=times.kernels[:1], samples=times.samples[:1])
+
+    monkeypatch.setattr(Worker, "time_kernels", fewer)
+    networks = [fake("one", 1), fake("two", 2)]
+    summary, _ = run(networks, database, rounds=1, max_retakes=1)
+    assert summary.failures == {("kernels", "KernelsChanged"): 1}
+    assert (summary.done, summary.kernels) == (2, 2)
+    assert database.verify() == []
+    assert run(networks, database, rounds=1, max_retakes=1)[0].skipped == 2
+
+
+def test_kernels_that_fail_again_are_tried_once_in_a_campaign(database: Database) -> None:
+    networks = [fake("kernels-raise", 1)]
+    run(networks, database, rounds=1)
+    summary, _ = run(networks, database, rounds=2, retry_failed=True)
+    assert (summary.failures, summary.done) == ({("kernels", "ValueError"): 1}, 1)
+
+
+def test_timings_may_be_pinned_to_cpus(database: Database) -> None:
+    cpu = min(os.sched_getaffinity(0))
+    run([fake("one", 1)], database, rounds=1, cpus=(cpu,))
+    with database.session() as session:
+        (round_,) = session.scalars(select(MeasurementRow))
+        assert (round_.conditions["cpus"], round_.conditions["affinity"]) == ([cpu], 1)
+        (timing,) = session.scalars(select(KernelTimingRow))
+        assert timing.conditions["cpus"] == [cpu]
+    with pytest.raises(InputError, match="cpus"):
+        run([fake("two", 2)], database, cpus=(99_999,))
+
+
+def test_a_later_campaign_takes_disturbed_rounds_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign_cpu = iter([1.5, 0.0])
+    measure = Worker.measure
+
+    def disturbed(self: Worker, *arguments: Any) -> Round:
+        conditions = {"foreign_cpu": next(foreign_cpu)}
+        return dataclasses.replace(measure(self, *arguments), conditions=conditions)
+
+    monkeypatch.setattr(Worker, "measure", disturbed)
+    for max_retakes, rounds in ((0, 1), (0, 0), (1, 1), (1, 0)):
+        summary, _ = run([fake("one", 1)], database, rounds=1, max_retakes=max_retakes)
+        assert (summary.rounds, summary.done) == (rounds, rounds)
 
 
 def test_failures_are_stored_and_do_not_stop_the_others(database: Database) -> None:
@@ -280,15 +381,17 @@ def test_a_block_whose_anchors_drift_is_measured_again(
         )  # fmt: skip
 
     monkeypatch.setattr(Worker, "measure", measure)
-    summary, events = run(
-        [fake("one", 1)], database, anchors=True, kernels=False, rounds=1, max_retakes=2
-    )
+    disturbing(monkeypatch, iter(()))
+    summary, events = run([fake("one", 1)], database, anchors=True, rounds=1, max_retakes=2)
     assert (summary.drifted_blocks, summary.rounds, summary.done) == (1, 2, 1)
+    assert summary.kernels == 2
     (drifted,) = [event for event in events if event.kind == "drifted"]
     assert "10" in drifted.detail
     (latency,) = database.latencies(database.platforms()[0], QUICK.name).values()
     assert len(latency.rounds) == 1
     assert not latency.disturbed
+    (times,) = database.kernel_times(database.platforms()[0]).values()
+    assert (len(times.timings), times.disturbed) == (1, False)
 
 
 def test_what_is_queued_is_measured_without_naming_it(database: Database) -> None:

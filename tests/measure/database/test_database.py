@@ -17,6 +17,7 @@ from measure.database import Database
 from measure.errors import (
     BuildError,
     DatabaseError,
+    KernelsChangedError,
     PlatformChangedError,
     ProtocolError,
     RunError,
@@ -120,7 +121,70 @@ def test_kernels_keep_their_order_types_and_conditions(database: Database) -> No
     assert list(stored) == [A]
     assert stored[A].kernels == times.kernels
     assert (stored[A].samples == times.samples).all()
-    assert stored[A].timing == times.timing
+    assert stored[A].timings == times.timings
+    assert not stored[A].disturbed
+
+
+def test_kernels_are_timed_until_it_was_not_disturbed(database: Database) -> None:
+    def pending(max_retakes: int) -> bool:
+        return database.pending([A], NAME, PROTOCOL, 1, max_retakes=max_retakes)[A].kernels
+
+    assert pending(0)
+    database.add_kernels(A, NAME, kernel_times("a", "b", foreign_cpu=1.5))
+    assert (pending(0), pending(1)) == (False, True)
+    drifted = drifting_block(database, 0.5)
+    database.add_kernels(A, NAME, kernel_times("a", "b", scale=2.0), block=drifted)
+    assert (pending(1), pending(2)) == (False, True)
+    times = database.kernel_times(NAME)[A]
+    # As long as all are disturbed all count.
+    assert times.samples.tolist() == [[1, 2, 3, 2, 4, 6], [4, 5, 6, 8, 10, 12]]
+    assert (times.disturbed, len(times.timings)) == (True, 2)
+    assert database.stats()[0].disturbed_kernels == 1
+    for scale in (3.0, 4.0):
+        database.add_kernels(A, NAME, kernel_times("a", "b", scale=scale))
+        assert not pending(9)
+    times = database.kernel_times(NAME)[A]
+    assert times.samples.tolist() == [[3, 6, 9, 4, 8, 12], [12, 15, 18, 16, 20, 24]]
+    assert (times.disturbed, len(times.timings)) == (False, 2)
+    (stats,) = database.stats()
+    assert (stats.kernel_calls, stats.disturbed_kernels) == (2, 0)
+
+
+def test_what_a_kernel_is_stands_once(database: Database) -> None:
+    for _ in range(3):
+        database.add_kernels(A, NAME, kernel_times("a", "b"))
+    with database.session() as session:
+        counts = [
+            session.scalar(text(f"SELECT count(*) FROM {table}"))
+            for table in ("kernels", "kernel_timings", "kernel_samples")
+        ]
+    assert counts == [2, 3, 6]
+
+
+@pytest.mark.parametrize(
+    ("names", "difference"),
+    [
+        (("a", "c"), "kernel call 1 was .*'b'.* and is .*'c'"),
+        (("b", "a"), "kernel call 0 was .*'a'.* and is .*'b'"),
+        (("a",), "2 kernel calls were stored and now there are 1"),
+    ],
+)
+def test_times_of_other_kernels_are_refused(
+    database: Database, names: tuple[str, ...], difference: str
+) -> None:
+    database.add_kernels(A, NAME, kernel_times("a", "b"))
+    with pytest.raises(KernelsChangedError, match=f"'net-1'.*{NAME}.*{difference}"):
+        database.add_kernels(A, NAME, kernel_times(*names))
+    assert database.kernel_times(NAME)[A].samples.shape == (2, 3)
+    database.add_kernels(B, NAME, kernel_times(*names))
+
+
+def test_timings_that_are_stored_at_once_are_all_counted(database: Database) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(database.add_kernels, A, NAME, kernel_times("a")) for _ in range(8)]
+        for call in calls:
+            call.result()
+    assert database.kernel_times(NAME)[A].samples.shape == (1, 24)
 
 
 def test_a_round_cannot_be_stored_twice(database: Database) -> None:
@@ -205,9 +269,25 @@ def test_stats_count_what_is_there(database: Database) -> None:
     assert stats.families == {"relu": 2}
     assert stats.latency_ms == LatencyStats(min=1.0, median=1.5, max=2.0)
     assert (stats.rounds, stats.disturbed_rounds, stats.kernel_calls) == (4, 2, 2)
+    # Nothing tells of the hypervisor.
+    assert stats.trusted == 0
     assert stats.label_noise == NoiseStats(networks=1, median=0.0, mean=0.0, p90=0.0)
     assert stats.jobs == {"queued": 0, "leased": 0, "done": 0, "failed": 0}
     assert database.platforms() == [NAME]
+
+
+def test_labels_are_trusted_whose_rounds_agree(database: Database) -> None:
+    def add(digest: str, *latencies_ms: float) -> None:
+        for number, latency_ms in enumerate(latencies_ms):
+            quiet = {"foreign_cpu": 0.0, "steal": 0.0}
+            round_ = dataclasses.replace(finished(latency_ms), conditions=quiet)
+            database.add_round(digest, NAME, PROTOCOL, number, round_)
+
+    add(A, 1.0, 1.01)
+    add(B, 1.0, 1.03)
+    latencies = database.latencies(NAME)
+    assert (latencies[A].trusted, latencies[B].trusted) == (True, False)
+    assert database.stats()[0].trusted == 1
 
 
 def test_label_noise_is_summed_up_over_the_networks(database: Database) -> None:
@@ -404,22 +484,25 @@ def test_what_cannot_be_true_is_found(database: Database) -> None:
     block = database.open_block(NAME, PROTOCOL)
     database.add_anchor_round(block, B, "start", finished(-1.0))
     database.add_network(C, "impostor", "relu", 0, network("n", 3))
+    database.add_kernels(B, NAME, kernel_times("a", "b"))
     with database.transaction() as session:
         session.execute(
             text("UPDATE networks SET onnx_zlib = :data WHERE digest = :digest"),
             {"data": b"no zlib", "digest": B},
         )
+        session.execute(text('DELETE FROM kernel_samples WHERE "index" = 1'))
     problems = database.verify()
     for expected in (
         f"round 0 of {A} on {NAME}: samples that are not finite",
         f"round 1 of {B} on {NAME}: 0 bytes of samples",
         f"kernel call 0 of {A} on {NAME}: samples that are not positive",
         f"anchor round at the start of {B} on {NAME}: samples that are not positive",
+        f"timing 0 of the kernels of {B} on {NAME}: samples of 1 of 2 kernel calls",
         f"network impostor is stored as {C}, but its digest is",
         f"network net-2 ({B}) cannot be read",
     ):
         assert sum(problem.startswith(expected) for problem in problems) == 1, problems
-    assert len(problems) == 6
+    assert len(problems) == 7
 
 
 def test_a_broken_reference_is_found(path: Path) -> None:

@@ -102,6 +102,15 @@ def test_a_job_that_is_done_is_queued_again_where_more_is_wanted(
     assert (job.rounds, job.kernels) == (more.get("rounds", 2), more.get("kernels", False))
 
 
+def test_a_job_whose_results_do_not_count_is_queued_again(ours: JobQueue) -> None:
+    add(ours, A, B)
+    ours.finish(lease(ours))
+    ours.fail(lease(ours))
+    assert ours.add([A, B], NAME, PROTOCOL, rounds=2, kernels=False, again=True) == 1
+    assert lease(ours).network == A
+    assert states(ours) == {"leased": 1, "failed": 1}
+
+
 def test_a_leased_job_of_which_more_is_wanted_meanwhile_is_not_done(ours: JobQueue) -> None:
     add(ours, A)
     job = lease(ours)

@@ -19,7 +19,7 @@ from measure.database.migrations import upgrade
 from measure.database.migrations.versions import v0002_blocks_and_jobs as version_2
 from measure.database.schema import SCHEMA_VERSION, Base
 from measure.errors import DatabaseError
-from tests.measure.databases import NAME, A, B
+from tests.measure.databases import NAME, A, B, kernel_times
 
 DATABASES = Path(__file__).parents[2] / "data/databases"
 RELAX, RELAY = (f"epyc-2c/tvm-{ir}/llvm-znver4/t1/float32" for ir in ("relax", "relay"))
@@ -38,6 +38,7 @@ V1_LABELS_MS = {
         "e4d7fc25d9df": 0.754419496430663,
     },
 }
+V1_RELAY_MS = 43.942238801059574
 
 
 def url_of(location: str) -> str:
@@ -114,26 +115,37 @@ def test_a_database_of_version_1_keeps_what_it_has(v1_location: str) -> None:
         assert [by_platform[name].disturbed_rounds for name in (RELAX, RELAY)] == [4, 6]
         assert [by_platform[name].kernel_calls for name in (RELAX, RELAY)] == [130, 158]
         assert by_platform[RELAY].failures == {("build", "InternalError"): 1}
-        assert database.kernel_times(RELAY).popitem()[1].timing is None
+        kernels = database.kernel_times(RELAY)
+        assert sum(len(times.kernels) for times in kernels.values()) == 158
+        # The sum of all samples of all kernels, as the file has them.
+        assert sum(times.samples.sum() for times in kernels.values()) == pytest.approx(V1_RELAY_MS)
+        assert all(times.timings == () and not times.disturbed for times in kernels.values())
+        work = database.pending(list(kernels), RELAY, "v1-lq", 1, max_retakes=9)
+        assert not any(left.kernels for left in work.values())
         assert database.verify() == []
         block = database.open_block(RELAY, "v1-lq")
         assert database.close_block(block) is None
     assert "meta" not in tables_of(v1_location)
 
 
-def test_a_database_of_version_2_answers(tmp_path: Path) -> None:
-    shutil.copy(DATABASES / "v2.db", tmp_path)
-    with Database.open(tmp_path / "v2.db") as database:
+@pytest.mark.parametrize("version", range(2, SCHEMA_VERSION + 1))
+def test_a_database_of_a_later_version_answers(version: int, tmp_path: Path) -> None:
+    shutil.copy(DATABASES / f"v{version}.db", tmp_path / "latencies.db")
+    with Database.open(tmp_path / "latencies.db") as database:
         assert database.label(A, NAME) == 2.0
         assert database.latencies(NAME)[B].disturbed
         (stats,) = database.stats()
         assert stats.jobs == {"queued": 0, "leased": 1, "done": 1, "failed": 0}
         assert stats.failures == {("build", "SIGSEGV"): 1}
-        timing = database.kernel_times(NAME)[A].timing
-        assert timing is not None
+        times = database.kernel_times(NAME)[A]
+        assert [kernel.name for kernel in times.kernels] == ["first", "second"]
+        assert times.samples.tolist() == [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+        (timing,) = times.timings
         assert timing.inner_count == 7
         assert DeviceStates(database).get("board").failures_in_a_row == 1
         assert database.verify() == []
+        database.add_kernels(A, NAME, kernel_times("first", "second"))
+        assert database.kernel_times(NAME)[A].samples.shape == (2, 6)
 
 
 def test_an_upgrade_that_fails_changes_nothing(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,13 @@ from measure.database import Database, parquet
 from measure.database.device_states import DeviceStates
 from measure.database.jobs import JobQueue
 from measure.database.parquet import export_parquet, import_parquet, load_parquet
-from measure.errors import DatabaseError, PlatformChangedError, ProtocolError
+from measure.database.schema import SCHEMA_VERSION
+from measure.errors import (
+    DatabaseError,
+    KernelsChangedError,
+    PlatformChangedError,
+    ProtocolError,
+)
 from measure.protocol import Protocol
 from tests.measure.databases import (
     DEVICE,
@@ -30,6 +37,7 @@ from tests.measure.databases import (
     fill,
     fill_all,
     finished,
+    kernel_times,
 )
 
 V0 = Path(__file__).parents[3] / "data/v0"
@@ -66,7 +74,8 @@ def test_a_loaded_export_answers_as_the_database_does(filled: Database, tmp_path
         "anchor_rounds": 4,
         "measurements": 3,
         "kernels": 2,
-        "kernel_timings": 1,
+        "kernel_timings": 2,
+        "kernel_samples": 4,
         "failures": 1,
     }
     loaded = load_parquet(tmp_path / "set")
@@ -79,7 +88,7 @@ def test_a_loaded_export_answers_as_the_database_does(filled: Database, tmp_path
     rounds = [db.latencies(NAME)[A].rounds for db in (loaded, filled)]
     assert all((ours == theirs).all() for ours, theirs in zip(*rounds, strict=True))
     ours, theirs = loaded.kernel_times(NAME)[A], filled.kernel_times(NAME)[A]
-    assert (ours.kernels, ours.timing) == (theirs.kernels, theirs.timing)
+    assert (ours.kernels, ours.timings) == (theirs.kernels, theirs.timings)
     assert (ours.samples == theirs.samples).all()
     assert loaded.failures(NAME)[0].at == filled.failures(NAME)[0].at
     pending = loaded.pending([A, B], NAME, PROTOCOL, 3)
@@ -195,6 +204,10 @@ def test_other_programs_read_plain_columns(filled: Database, tmp_path: Path) -> 
         "start",
         "end",
     }
+    samples = pq.read_table(tmp_path / "kernel_samples.parquet").to_pylist()
+    (second,) = (row for row in samples if (row["attempt"], row["index"]) == (1, 1))
+    assert (second["network"], second["platform"]) == (A, NAME)
+    assert second["samples_ms"] == [4.0, 5.0, 6.0]
 
 
 def test_importing_adds_only_what_is_new(filled: Database, tmp_path: Path) -> None:
@@ -250,20 +263,72 @@ def test_importing_another_protocol_under_a_known_name_is_refused(
         assert other.networks() == []
 
 
-def test_an_export_of_version_1_is_read(filled: Database, tmp_path: Path) -> None:
-    export_parquet(filled, tmp_path)
-    for path in list(tmp_path.glob("*.parquet")):
+def as_of_version(version: int, directory: Path) -> None:
+    """Make an export one of an older version, with one timing of the kernels."""
+    timings = pq.read_table(directory / "kernel_timings.parquet")
+    samples = pq.read_table(directory / "kernel_samples.parquet")
+    (directory / "kernel_samples.parquet").unlink()
+    for path in list(directory.glob("*.parquet")):
         records = pq.read_table(path)
-        if path.stem in NEW_TABLES:
+        if path.stem == "kernel_timings":
+            records = timings.filter(pc.field("attempt") == 1).drop_columns(["attempt"])
+        elif path.stem == "kernels":
+            of_timing = samples.filter(pc.field("attempt") == 1)
+            assert of_timing["index"].equals(records["index"])
+            records = records.append_column("samples_ms", of_timing["samples_ms"])
+        elif path.stem == "measurements" and version == 1:
+            records = records.drop_columns(["block"])
+        rewrite(path, records, version)
+        if path.stem in NEW_TABLES and version == 1:
             path.unlink()
-        elif path.stem == "measurements":
-            rewrite(path, records.drop_columns(["block"]), 1)
-        else:
-            rewrite(path, records, 1)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_export_of_an_older_version_is_read(
+    filled: Database, tmp_path: Path, version: int
+) -> None:
+    export_parquet(filled, tmp_path)
+    as_of_version(version, tmp_path)
     loaded = load_parquet(tmp_path)
     assert loaded.label(A, NAME) == 2.0
-    assert not loaded.latencies(NAME)[B].disturbed
-    assert loaded.kernel_times(NAME)[A].timing is None
+    assert loaded.latencies(NAME)[B].disturbed == (version == 2)
+    ours, theirs = loaded.kernel_times(NAME)[A], filled.kernel_times(NAME)[A]
+    assert ours.kernels == theirs.kernels
+    assert (ours.samples == theirs.samples).all()
+    assert ours.timings == (theirs.timings if version == 2 else ())
+    assert not loaded.pending([A], NAME, PROTOCOL, 2)[A]
+    assert loaded.verify() == []
+    export_parquet(loaded, tmp_path / "again")
+    assert not any(import_parquet(loaded, tmp_path / "again").values())
+
+
+def test_importing_other_kernels_of_a_known_network_is_refused(
+    filled: Database, tmp_path: Path
+) -> None:
+    export_parquet(filled, tmp_path)
+    for names in (("first", "other"), ("first",), ("first", "second", "third")):
+        with Database.in_memory() as other:
+            fill(other)
+            other.add_kernels(A, NAME, kernel_times(*names))
+            before = other.stats()
+            with pytest.raises(KernelsChangedError):
+                import_parquet(other, tmp_path)
+            assert other.stats() == before
+
+
+def test_importing_adds_the_attempts_that_are_new(database: Database, tmp_path: Path) -> None:
+    database.add_kernels(A, NAME, kernel_times("a", foreign_cpu=1.5))
+    export_parquet(database, tmp_path / "one")
+    database.add_kernels(A, NAME, kernel_times("a", scale=2.0))
+    export_parquet(database, tmp_path / "two")
+    with load_parquet(tmp_path / "one") as other:
+        assert other.kernel_times(NAME)[A].disturbed
+        counts = import_parquet(other, tmp_path / "two")
+        assert {table: count for table, count in counts.items() if count} == {
+            "kernel_timings": 1,
+            "kernel_samples": 1,
+        }
+        assert other.kernel_times(NAME)[A].samples.tolist() == [[2.0, 4.0, 6.0]]
 
 
 @pytest.mark.skipif(not V0.exists(), reason="the first data set is not in this checkout")
@@ -278,7 +343,7 @@ def test_the_first_data_set_is_read() -> None:
 def test_a_column_of_this_version_must_be_there(filled: Database, tmp_path: Path) -> None:
     export_parquet(filled, tmp_path)
     path = tmp_path / "measurements.parquet"
-    rewrite(path, pq.read_table(path).drop_columns(["block"]), 2)
+    rewrite(path, pq.read_table(path).drop_columns(["block"]), SCHEMA_VERSION)
     with pytest.raises(DatabaseError, match=r"measurements\.parquet: no column 'block'"):
         load_parquet(tmp_path)
 

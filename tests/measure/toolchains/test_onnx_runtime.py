@@ -21,18 +21,12 @@ from measure.zoo import sample
 from relay_frontend.errors import InputError, NetworkError
 from relay_frontend.graph import TensorType
 from relay_frontend.kernel import Kernel
-from tests.measure.toolchains.networks import small_mobilenet
 
 TOOLCHAIN = OnnxRuntimeToolchain()
 TARGET = TOOLCHAIN.default_target()
 _V2 = "cx16 lahf_lm popcnt sse4_1 sse4_2 ssse3 "
 _V3 = "avx avx2 bmi1 bmi2 f16c fma abm movbe xsave "
 _V4 = "avx512f avx512bw avx512cd avx512dq avx512vl "
-
-
-@pytest.fixture(scope="module")
-def network() -> ModelProto:
-    return small_mobilenet()
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pytest
 
 pytest.importorskip("tvm.relax.backend.cpu_generic", reason="TVM 0.16 has an early Relax")
@@ -21,10 +19,9 @@ from measure.toolchains.relax import RelaxToolchain
 from relay_frontend.errors import InputError
 from relay_frontend.relax import kernels as relax_kernels
 from relay_frontend.relax.importer import import_onnx
-from tests.measure.toolchains.networks import elf_machines, small_mobilenet
+from tests.measure.toolchains.checks import check_code_for_aarch64, check_forked_child
 
 if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
     from pathlib import Path
 
     from onnx import ModelProto
@@ -33,42 +30,20 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.relax
 
-_TARGET = '{"kind": "llvm"}'
+TOOLCHAIN = RelaxToolchain()
+TARGET = '{"kind": "llvm"}'
 _AARCH64 = '{"kind": "llvm", "mtriple": "aarch64-linux-gnu", "mcpu": "cortex-a72"}'
 _CUDA = '{"kind": "cuda", "arch": "sm_90"}'
-_EM_AARCH64 = 0xB7
-
-
-@pytest.fixture(scope="module")
-def network() -> ModelProto:
-    return small_mobilenet()
-
-
-@pytest.fixture(scope="module")
-def directory(network: ModelProto, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("artifact") / "network"
-    RelaxToolchain().build(network, _TARGET, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def artifact(directory: Path) -> RelaxArtifact:
-    return RelaxToolchain().load(directory)
-
-
-def _load_and_time(directory: Path, connection: Connection) -> None:
-    artifact = RelaxToolchain().load(directory)
-    connection.send((artifact.time(1), artifact.outputs()))
 
 
 def test_the_default_target_is_the_cpu_of_this_machine() -> None:
-    target = tvm.target.Target(RelaxToolchain().default_target())
+    target = tvm.target.Target(TOOLCHAIN.default_target())
     assert target.kind.name == "llvm"
     assert target.attrs["mcpu"] == tvm.target.codegen.llvm_get_system_cpu()
 
 
 def test_versions_name_what_decides_the_code() -> None:
-    versions = RelaxToolchain().versions()
+    versions = TOOLCHAIN.versions()
     assert versions["tvm"] == tvm.__version__
     assert set(versions) == {"tvm", "tvm-ffi", "llvm", "python"}
 
@@ -90,17 +65,7 @@ def test_calls_of_one_kernel_share_its_time(artifact: RelaxArtifact) -> None:
 
 
 def test_an_artifact_runs_in_a_forked_child(directory: Path, artifact: RelaxArtifact) -> None:
-    expected = artifact.outputs()
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_load_and_time, args=(directory, sender))
-    child.start()
-    assert receiver.poll(20), "the child gave no answer"
-    seconds, outputs = receiver.recv()
-    child.join(5)
-    assert child.exitcode == 0
-    assert seconds > 0
-    np.testing.assert_array_equal(outputs[0], expected[0])
+    check_forked_child(TOOLCHAIN, directory, artifact)
 
 
 @pytest.mark.parametrize(
@@ -111,38 +76,29 @@ def test_a_wrong_target_is_refused(
     network: ModelProto, tmp_path: Path, target: str, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        RelaxToolchain().build(network, target, tmp_path)
+        TOOLCHAIN.build(network, target, tmp_path)
 
 
 def test_code_for_aarch64_is_object_files(network: ModelProto, tmp_path: Path) -> None:
-    RelaxToolchain().build(network, _AARCH64, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"network.tar", "artifact.json"}
-    assert elf_machines(tmp_path / "network.tar") == {_EM_AARCH64}
-    description = json.loads((tmp_path / "artifact.json").read_text())
-    assert description["architecture"] == "aarch64"
-    kernels = [kernel.to_dict() for kernel in RelaxToolchain().kernels(network, _AARCH64)]
-    assert json.loads(json.dumps(kernels)) == description["kernels"]
-    with pytest.raises(InputError, match=r"built for aarch64.*this machine is x86_64"):
-        RelaxToolchain().load(tmp_path)
+    check_code_for_aarch64(TOOLCHAIN, network, _AARCH64, tmp_path)
 
 
 @pytest.fixture(scope="module")
 def cuda(network: ModelProto, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("cuda")
-    RelaxToolchain().build(network, _CUDA, path)
+    TOOLCHAIN.build(network, _CUDA, path)
     return path
 
 
 def test_kernels_for_cuda_are_those_for_a_cpu(network: ModelProto) -> None:
-    toolchain = RelaxToolchain()
-    assert toolchain.kernels(network, _CUDA) == toolchain.kernels(network, _TARGET)
+    assert TOOLCHAIN.kernels(network, _CUDA) == TOOLCHAIN.kernels(network, TARGET)
 
 
 def test_a_library_for_cuda_holds_every_kernel_for_the_device(
     network: ModelProto, cuda: Path
 ) -> None:
     library = (cuda / "network.so").read_bytes()
-    for kernel in RelaxToolchain().kernels(network, _CUDA):
+    for kernel in TOOLCHAIN.kernels(network, _CUDA):
         assert f"{kernel.name}_kernel".encode() in library
 
 

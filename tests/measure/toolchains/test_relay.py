@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 from collections.abc import Mapping, Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -24,29 +22,12 @@ from relay_frontend.errors import InputError
 from relay_frontend.kernel import Kernel
 from relay_frontend.relay import kernels as relay_kernels
 from relay_frontend.relay.importer import import_onnx
-from tests.measure.toolchains.networks import elf_machines, small_mobilenet
+from tests.measure.toolchains.checks import check_code_for_aarch64, check_forked_child
 
 pytestmark = pytest.mark.relay
 
-_EM_AARCH64 = 0xB7
-_TARGET = "llvm -mtriple=x86_64-linux-gnu -mcpu=x86-64-v3"
-
-
-@pytest.fixture(scope="module")
-def network() -> ModelProto:
-    return small_mobilenet()
-
-
-@pytest.fixture(scope="module")
-def directory(network: ModelProto, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("artifact") / "network"
-    RelayToolchain().build(network, _TARGET, path)
-    return path
-
-
-@pytest.fixture(scope="module")
-def artifact(directory: Path) -> RelayArtifact:
-    return RelayToolchain().load(directory)
+TOOLCHAIN = RelayToolchain()
+TARGET = "llvm -mtriple=x86_64-linux-gnu -mcpu=x86-64-v3"
 
 
 def _network(
@@ -70,20 +51,15 @@ def _lookup() -> ModelProto:
     return _network([gather], 10, 4, {"indices": np.array([1, 9, 3])})
 
 
-def _load_and_time(directory: Path, connection: Connection) -> None:
-    artifact = RelayToolchain().load(directory)
-    connection.send((artifact.time(1), artifact.outputs()))
-
-
 def test_the_default_target_is_the_cpu_of_this_machine() -> None:
-    target = tvm.target.Target(RelayToolchain().default_target())
+    target = tvm.target.Target(TOOLCHAIN.default_target())
     assert target.kind.name == "llvm"
     assert target.attrs["mcpu"] == tvm.target.codegen.llvm_get_system_cpu()
     assert str(target.attrs["mtriple"]).startswith(os.uname().machine)
 
 
 def test_versions_name_what_decides_the_code() -> None:
-    versions = RelayToolchain().versions()
+    versions = TOOLCHAIN.versions()
     assert versions["tvm"] == tvm.__version__
     assert set(versions) == {"tvm", "tvm_commit", "llvm", "python"}
     assert all(versions.values())
@@ -97,11 +73,11 @@ def test_an_artifact_holds_no_weights(directory: Path, artifact: RelayArtifact) 
 
 
 def test_integer_parameters_are_kept(tmp_path: Path) -> None:
-    RelayToolchain().build(_lookup(), _TARGET, tmp_path)
+    TOOLCHAIN.build(_lookup(), TARGET, tmp_path)
     with np.load(tmp_path / "tables.npz") as tables:
         (name,) = tables.files
         assert tables[name].tolist() == [1, 9, 3]
-    (rows,) = RelayToolchain().load(tmp_path, seed=5).outputs()
+    (rows,) = TOOLCHAIN.load(tmp_path, seed=5).outputs()
     image = np.random.default_rng(5).standard_normal((10, 4), dtype=np.float32)
     np.testing.assert_array_equal(rows, image[[1, 9, 3]])
 
@@ -110,7 +86,7 @@ def test_drawn_weights_keep_the_scale_of_those_that_were_built(
     network: ModelProto, artifact: RelayArtifact
 ) -> None:
     module, params = import_onnx(fill_weights(network, 0))
-    factory = relay_kernels.fuse(module, _TARGET, params).build()
+    factory = relay_kernels.fuse(module, TARGET, params).build()
     executor = graph_executor.GraphModule(factory["default"](tvm.cpu()))
     image = np.random.default_rng(0).standard_normal((1, 3, 32, 32), dtype=np.float32)
     executor.set_input("input", image)
@@ -126,7 +102,7 @@ def test_values_that_are_not_finite_are_visible(directory: Path, tmp_path: Path)
     for path in directory.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     (tmp_path / "artifact.json").write_text(json.dumps(description))
-    assert not np.isfinite(RelayToolchain().load(tmp_path).outputs()[0]).all()
+    assert not np.isfinite(TOOLCHAIN.load(tmp_path).outputs()[0]).all()
 
 
 def test_times_belong_to_their_kernels(tmp_path: Path) -> None:
@@ -136,25 +112,15 @@ def test_times_belong_to_their_kernels(tmp_path: Path) -> None:
         helper.make_node("Softmax", ["b"], ["y"]),
     ]
     weight = np.arange(1024 * 512, dtype=np.float32).reshape(1024, 512)
-    RelayToolchain().build(_network(nodes, 8, 512, {"weight": weight}), _TARGET, tmp_path)
-    artifact = RelayToolchain().load(tmp_path)
+    TOOLCHAIN.build(_network(nodes, 8, 512, {"weight": weight}), TARGET, tmp_path)
+    artifact = TOOLCHAIN.load(tmp_path)
     times = artifact.time_kernels(number=3, repeat=5).min(axis=0)
     dense = [index for index, kernel in enumerate(artifact.kernels) if "dense" in kernel.kind]
     assert dense == [int(times.argmax())]
 
 
 def test_an_artifact_runs_in_a_forked_child(directory: Path, artifact: RelayArtifact) -> None:
-    expected = artifact.outputs()
-    context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_load_and_time, args=(directory, sender))
-    child.start()
-    assert receiver.poll(20), "the child gave no answer"
-    seconds, outputs = receiver.recv()
-    child.join(5)
-    assert child.exitcode == 0
-    assert seconds > 0
-    np.testing.assert_array_equal(outputs[0], expected[0])
+    check_forked_child(TOOLCHAIN, directory, artifact)
 
 
 def test_kernels_under_other_names_are_refused(
@@ -169,14 +135,14 @@ def test_kernels_under_other_names_are_refused(
     original = relay_kernels.fused_kernels
     monkeypatch.setattr(relay_kernels, "fused_kernels", renamed)
     with pytest.raises(KernelNamesError, match="elsewhere"):
-        RelayToolchain().build(_lookup(), _TARGET, tmp_path)
+        TOOLCHAIN.build(_lookup(), TARGET, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("target", ["llvm -mcpu=znver3", "cuda -arch=sm_90"])
 def test_a_target_without_a_triple_is_refused(tmp_path: Path, target: str) -> None:
     with pytest.raises(InputError, match="a named triple"):
-        RelayToolchain().build(_lookup(), target, tmp_path)
+        TOOLCHAIN.build(_lookup(), target, tmp_path)
 
 
 @pytest.mark.parametrize("processor", ["-mcpu=cortex-a72", "-mattr=+neon"])
@@ -184,12 +150,4 @@ def test_code_for_aarch64_is_object_files(
     network: ModelProto, tmp_path: Path, processor: str
 ) -> None:
     target = f"llvm -mtriple=aarch64-linux-gnu {processor}"
-    RelayToolchain().build(network, target, tmp_path)
-    assert "network.so" not in {path.name for path in tmp_path.iterdir()}
-    assert elf_machines(tmp_path / "network.tar") == {_EM_AARCH64}
-    description = json.loads((tmp_path / "artifact.json").read_text())
-    assert description["architecture"] == "aarch64"
-    kernels = [kernel.to_dict() for kernel in RelayToolchain().kernels(network, target)]
-    assert json.loads(json.dumps(kernels)) == description["kernels"]
-    with pytest.raises(InputError, match=r"built for aarch64.*this machine is x86_64"):
-        RelayToolchain().load(tmp_path)
+    check_code_for_aarch64(TOOLCHAIN, network, target, tmp_path)

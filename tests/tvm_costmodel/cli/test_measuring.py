@@ -6,6 +6,10 @@ import pytest
 
 from measure.campaign.types import CampaignConfig, Summary
 from measure.database import Database
+from measure.database.jobs import JobQueue
+from measure.database.owner import current_owner
+from measure.protocol import Protocol
+from tests.measure import databases
 from tests.measure.fake_toolchain import SPEC
 from tests.measure.fake_toolchain import network as fake_network
 from tests.networks import conv_bn_relu
@@ -83,7 +87,7 @@ def test_options_become_the_campaign_that_they_name(run, monkeypatch, tmp_path):
             "--target",
             "llvm -mcpu=znver4",
         ),
-        *("--budget", "2h", "--build-limit", "5m"),
+        *("--budget", "2h", "--build-limit", "5m", "--max-retakes", 5, "--cpus", "0,1"),
         *("--artifacts", tmp_path / "built"),
     )
     assert code == 0, err
@@ -94,9 +98,46 @@ def test_options_become_the_campaign_that_they_name(run, monkeypatch, tmp_path):
     assert config.devices == ("rpc://host:9190/a", "rpc://host:9190/b")
     assert (config.target, config.budget_s, config.kernels) == ("llvm -mcpu=znver4", 7200.0, True)
     assert config.anchors
+    assert (config.max_retakes, config.cpus) == (5, (0, 1))
     assert config.limits.build_s == 300.0
     assert config.limits.round_s == CampaignConfig().limits.round_s
     assert config.artifacts == tmp_path / "built"
+
+
+def test_what_is_queued_is_measured_without_naming_it(run, write, options, tmp_path):
+    path = write(fake_network("net-1"), "net-1.onnx")
+    run("measure", path, *options, "--no-kernels", "--rounds", 1)
+    with Database.open(tmp_path / "m.db") as database:
+        (platform,) = database.platforms()
+        (network,) = database.networks(platform)
+        queue = JobQueue(database, current_owner())
+        queue.add([network.digest], platform, Protocol().name, rounds=2, kernels=True)
+    code, _, err = run("measure", "--queued", *options)
+    assert (code, "1 measured, 0 known before; 1 rounds" in err) == (0, True)
+    assert "of 1 labels trusted" in err
+
+
+def test_waiting_jobs_are_counted_by_toolchain(tmp_path):
+    with Database.open(tmp_path / "m.db") as database:
+        databases.fill(database)
+        queue = JobQueue(database, current_owner())
+        both = [databases.A, databases.B]
+        queue.add(both, databases.NAME, Protocol().name, rounds=1, kernels=True)
+        queue.lease([databases.NAME], 1)
+    assert campaigns.queued_jobs(str(tmp_path / "m.db"), ["tvm-relay"]) == 0
+    assert campaigns.queued_jobs(str(tmp_path / "m.db"), ["tvm-relay", "fake"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--zoo", "vgg", "--queued"), ("--queued", "name no networks")),
+        (("--queued", "--explain"), ("--explain", "leave out --queued")),
+        (("--queued", "--cpus", "0-1"), ("--cpus '0-1'", "such as 0,1")),
+    ],
+)
+def test_options_that_contradict_one_another_or_themselves(run, options, arguments, words):
+    assert_one_message(run("measure", *arguments, *options), 2, *words)
 
 
 def test_a_budget_that_is_no_duration(run, write):

@@ -1,8 +1,8 @@
 """From a network in memory to its tokens: native against Python, on one core.
 
-    .venv/bin/python benchmarks/tokenize.py          # ONNX and Relax
-    .venv-relay/bin/python benchmarks/tokenize.py    # ONNX and Relay
-    .venv/bin/python benchmarks/tokenize.py --curve  # up to 1,000,000 operators
+    .venv/bin/python benchmarks/tokenizing.py          # ONNX and Relax
+    .venv-relay/bin/python benchmarks/tokenizing.py    # ONNX and Relay
+    .venv/bin/python benchmarks/tokenizing.py --curve  # up to 1,000,000 operators
 
 Each path runs in a process of its own, all its networks one after the other. Prints medians in ms
 and peak memory; nothing passes or fails.
@@ -10,16 +10,12 @@ and peak memory; nothing passes or fails.
 
 from __future__ import annotations
 
-import sys
-
-if __name__ == "__main__":
-    sys.path.pop(0)  # this folder: its tokenize.py would stand for the standard library's
-
 import argparse
 import json
 import os
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
