@@ -1,38 +1,56 @@
-"""Checkpoints of the whole-network predictor: a directory that is safe to load and lasts.
+"""Checkpoints of every predictor made of torch: a directory that is safe to load and lasts.
 
 ``weights.safetensors`` holds the weights, ``checkpoint.json`` all else in plain text. Nothing is
-pickled, so loading runs no code and depends on no class names; and nothing needs torch.
+pickled, so loading runs no code and depends on no class names; and nothing here needs torch, so
+that NAR-Former V2 estimates latencies where there is none.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import tempfile
+import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 import numpy as np
 import numpy.typing as npt
-import safetensors
-import safetensors.numpy
 
-from relay_frontend.errors import CostModelError, InputError
+from relay_frontend.errors import InputError
 from relay_frontend.tokens import TokenConfig
-from tvm_costmodel.runtime import NarFormerV2Config, check_weights
+from tvm_costmodel.errors import CheckpointError
+from tvm_costmodel.predictors import storage
+from tvm_costmodel.predictors.nar_former_v2.config import (
+    LatencyNarFormerV2Config,
+    NarFormerV2Config,
+)
+from tvm_costmodel.runtime import check_supported, check_weights
 
-FORMAT_VERSION = 1
+__all__ = [
+    "DESCRIPTION_FILE",
+    "FORMAT_VERSION",
+    "WEIGHTS_FILE",
+    "Checkpoint",
+    "CheckpointError",
+    "Saved",
+    "from_plain",
+    "load_checkpoint",
+    "package_version",
+    "read_saved",
+    "write_saved",
+]
+
+FORMAT_VERSION = 2
 """Raised by one with every change that an older reader would misunderstand."""
 
 WEIGHTS_FILE = "weights.safetensors"
 DESCRIPTION_FILE = "checkpoint.json"
 
+_PREDICTOR = ("nar-former-v2", "latency")
+_DIGEST = "weights_sha256"
 
-class CheckpointError(CostModelError):
-    """A checkpoint is missing, damaged, or newer than this version of the package."""
+T = TypeVar("T")
 
 
 def package_version() -> str:
@@ -44,8 +62,88 @@ def package_version() -> str:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
+class Saved:
+    """What is written of a predictor: plain JSON values, and arrays.
+
+    Args:
+        predictor: its name.
+        task: ``latency`` or ``accuracy``.
+        config: its configuration.
+        training: how it was fitted.
+        fitted_on: how many inputs, and between which targets.
+        facts: what else is known of it: platform, training data, metrics.
+        weights: arrays by name.
+        created_by: version of this package that fitted it.
+    """
+
+    predictor: str
+    task: str
+    config: Mapping[str, Any]
+    training: Mapping[str, Any]
+    fitted_on: Mapping[str, Any]
+    facts: Mapping[str, Any]
+    weights: Mapping[str, npt.NDArray[Any]]
+    created_by: str = field(default_factory=package_version)
+
+
+_PLAIN_FIELDS = tuple(f.name for f in fields(Saved) if f.name != "weights")
+
+
+def write_saved(saved: Saved, directory: Path) -> None:
+    """Write ``saved`` as a new ``directory``: all of it or nothing.
+
+    Raises:
+        CheckpointError: ``directory`` exists and is not an empty directory, or a description is
+            not made of plain JSON values.
+    """
+    weights = storage.encode_arrays(saved.weights)
+    plain = {name: getattr(saved, name) for name in _PLAIN_FIELDS}
+    description = {**plain, _DIGEST: storage.sha256(weights)}
+    content = storage.encode_description(FORMAT_VERSION, description)
+    storage.write_directory(directory, {WEIGHTS_FILE: weights, DESCRIPTION_FILE: content})
+
+
+def read_saved(directory: Path) -> Saved:
+    """Read what :func:`write_saved` wrote, now or in an earlier format.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or in a format newer than :data:`FORMAT_VERSION`.
+    """
+    description = storage.read_description(directory, DESCRIPTION_FILE, FORMAT_VERSION)
+    weights = storage.read_arrays(directory, WEIGHTS_FILE, description.get(_DIGEST))
+    try:
+        if "token_config" in description:
+            return _from_version_1(description, weights)
+        return Saved(weights=weights, **{name: description[name] for name in _PLAIN_FIELDS})
+    except (KeyError, TypeError) as error:
+        raise _not_described(directory, error) from error
+
+
+def from_plain(kind: type[T], values: object) -> T:
+    """The configuration of class ``kind`` that ``dataclasses.asdict`` and JSON made ``values`` of.
+
+    Raises:
+        TypeError: they are no mapping, or name a field that ``kind`` does not have.
+        InputError: ``kind`` does not accept a value.
+    """
+    if not isinstance(values, Mapping):
+        raise TypeError(f"{kind.__name__} is described by a mapping, got {values!r}")
+    hints = get_type_hints(kind)
+    return kind(**{name: _value(hints.get(name), value) for name, value in values.items()})
+
+
+def _value(kind: Any, value: object) -> Any:
+    if isinstance(kind, type) and is_dataclass(kind):
+        return from_plain(kind, value)
+    return tuple(_value(None, item) for item in value) if isinstance(value, list) else value
+
+
+# --- NAR-Former V2 without torch ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Checkpoint:
-    """A trained predictor and where it comes from.
+    """A NAR-Former V2 that predicts the latencies of a platform, and where it comes from.
 
     Args:
         weights: arrays by name, see :func:`tvm_costmodel.runtime.weight_shapes`.
@@ -68,119 +166,78 @@ class Checkpoint:
     created_by: str = field(default_factory=package_version)
 
 
-def save_checkpoint(checkpoint: Checkpoint, directory: Path) -> None:
-    """Write ``checkpoint`` as a new ``directory``: all of it or nothing.
-
-    Raises:
-        CheckpointError: ``directory`` exists and is not an empty directory, or a description is
-            not made of plain JSON values.
-        InputError: the weights do not fit the configuration.
-    """
-    check_weights(checkpoint.weights, checkpoint.config)
-    arrays = {name: np.ascontiguousarray(w, np.float32) for name, w in checkpoint.weights.items()}
-    weights = safetensors.numpy.save(arrays)
-    description = _description_text(checkpoint, weights)
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".checkpoint-") as scratch:
-        written = Path(scratch) / "checkpoint"
-        written.mkdir()
-        (written / WEIGHTS_FILE).write_bytes(weights)
-        (written / DESCRIPTION_FILE).write_text(description, encoding="utf-8")
-        try:
-            written.rename(directory)
-        except OSError as error:
-            raise CheckpointError(
-                f"cannot write checkpoint {directory}: {error.strerror}; a checkpoint is never "
-                "overwritten: remove it or choose another directory"
-            ) from error
-
-
 def load_checkpoint(directory: Path) -> Checkpoint:
     """Read the checkpoint in ``directory`` and verify it.
 
     Raises:
-        CheckpointError: it is missing, damaged, or in a format newer than :data:`FORMAT_VERSION`.
+        CheckpointError: it is missing, damaged, in a format newer than :data:`FORMAT_VERSION`, of
+            another predictor, or of one that needs torch.
     """
-    description = _read_description(directory)
-    weights = _read_weights(directory, description.get("weights_sha256"))
-    try:
-        checkpoint = Checkpoint(
-            weights=weights,
-            config=NarFormerV2Config(**description["config"]),
-            # The first checkpoints were made before the vocabulary had versions.
-            token_config=TokenConfig(**{"vocabulary": 1, **description["token_config"]}),
-            **{name: description[name] for name in _PLAIN_FIELDS},
+    saved = read_saved(directory)
+    if (saved.predictor, saved.task) != _PREDICTOR:
+        raise CheckpointError(
+            f"checkpoint {directory} holds the {saved.task} predictor {saved.predictor!r}, "
+            "expected the latency predictor 'nar-former-v2'"
         )
-        check_weights(weights, checkpoint.config)
+    try:
+        config = from_plain(LatencyNarFormerV2Config, saved.config)
+        check_supported(config.model)
+        check_weights(saved.weights, config.model)
+        return Checkpoint(
+            weights=saved.weights,
+            config=config.model,
+            token_config=config.tokens,
+            platform=saved.facts["platform"],
+            training_data=saved.facts["training_data"],
+            seed=saved.training["seed"],
+            metrics=saved.facts["metrics"],
+            created_by=saved.created_by,
+        )
     except (InputError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"checkpoint {directory}: {DESCRIPTION_FILE} does not describe a predictor: {error!r}"
-        ) from error
-    return checkpoint
+        raise _not_described(directory, error) from error
 
 
-_PLAIN_FIELDS = ("platform", "training_data", "seed", "metrics", "created_by")
+def _not_described(directory: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"checkpoint {directory}: {DESCRIPTION_FILE} does not describe a predictor: {error!r}"
+    )
 
 
-def _description_text(checkpoint: Checkpoint, weights: bytes) -> str:
-    description = {
-        "format_version": FORMAT_VERSION,
-        "config": asdict(checkpoint.config),
-        "token_config": asdict(checkpoint.token_config),
-        **{name: getattr(checkpoint, name) for name in _PLAIN_FIELDS},
-        "weights_sha256": hashlib.sha256(weights).hexdigest(),
-    }
-    try:
-        return json.dumps(description, indent=2, allow_nan=False) + "\n"
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(
-            f"training_data and metrics of a checkpoint must be plain, finite JSON values: {error}"
-        ) from error
+# --- Format version 1 ----------------------------------------------------------------------------
+
+_RENAMED = (
+    (r"\.degree_gate\.", ".enhance.degree_gate."),
+    (r"\.query\.", ".relations.0.attention.query."),
+    (r"\.aggregate\.", ".relations.0.aggregate."),
+    (r"\.norm\.", ".ffn.norm."),
+    (r"\.ffn_(up|down)\.", r".ffn.\1."),
+    (r"\.branch_scale$", ".ffn.branch_scale"),
+    (r"^static\.", "readout.static."),
+    (r"^(fc\d)\.", r"readout.head.\1."),
+)
 
 
-def _read_description(directory: Path) -> dict[str, Any]:
-    try:
-        description: object = json.loads(_read(directory, DESCRIPTION_FILE))
-    except ValueError as error:
-        raise CheckpointError(
-            f"checkpoint {directory}: {DESCRIPTION_FILE} is not JSON ({error}); the file is "
-            "damaged: copy or train the checkpoint again"
-        ) from error
-    version = description.get("format_version") if isinstance(description, dict) else None
-    if not isinstance(description, dict) or not isinstance(version, int) or version < 1:
-        raise CheckpointError(
-            f"checkpoint {directory}: {DESCRIPTION_FILE} names no format version; is this the "
-            "directory of a checkpoint?"
-        )
-    if version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"checkpoint {directory} has format version {version}, this version of tvm-costmodel "
-            f"reads up to {FORMAT_VERSION}; upgrade it (the checkpoint was made by "
-            f"{description.get('created_by')})"
-        )
-    return description
+def _from_version_1(
+    description: Mapping[str, Any], weights: Mapping[str, npt.NDArray[Any]]
+) -> Saved:
+    """Format version 1 knew one predictor, in the paper's form, with its scale as a setting."""
+    model = dict(description["config"])
+    scale = np.array(model.pop("latency_scale"), dtype=np.float32)
+    predictor, task = _PREDICTOR
+    return Saved(
+        predictor=predictor,
+        task=task,
+        # The first checkpoints were made before the vocabulary had versions.
+        config={"model": model, "tokens": {"vocabulary": 1, **description["token_config"]}},
+        training={"seed": description["seed"]},
+        fitted_on={},
+        facts={name: description[name] for name in ("platform", "training_data", "metrics")},
+        weights={**{_renamed(name): w for name, w in weights.items()}, "scale": scale},
+        created_by=description["created_by"],
+    )
 
 
-def _read_weights(directory: Path, digest: object) -> dict[str, npt.NDArray[np.float32]]:
-    content = _read(directory, WEIGHTS_FILE)
-    if hashlib.sha256(content).hexdigest() != digest:
-        raise CheckpointError(
-            f"checkpoint {directory}: {WEIGHTS_FILE} is not the file that {DESCRIPTION_FILE} was "
-            "written with (SHA-256 differs); copy or train the checkpoint again"
-        )
-    try:
-        return safetensors.numpy.load(content)
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(
-            f"checkpoint {directory}: {WEIGHTS_FILE} is not a safetensors file: {error}"
-        ) from error
-
-
-def _read(directory: Path, name: str) -> bytes:
-    try:
-        return (directory / name).read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            f"checkpoint {directory}: cannot read {name}: {error.strerror}; expected a directory "
-            f"with {DESCRIPTION_FILE} and {WEIGHTS_FILE}"
-        ) from error
+def _renamed(name: str) -> str:
+    for pattern, replacement in _RENAMED:
+        name = re.sub(pattern, replacement, name)
+    return name

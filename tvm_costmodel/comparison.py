@@ -87,7 +87,7 @@ def _row(
         operators=len(graph),
         kernels=len(kernels),
         nar_former_v2_ms=estimate.latency_ms,
-        kernel_sum_ms=learned.kernel_sum.predict(kernels),
+        kernel_sum_ms=learned.kernel_sum.latency_ms(kernels),
         measured_ms=measured.get(graph.digest),
         unknown_ops=estimate.unknown_ops,
     )

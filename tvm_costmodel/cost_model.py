@@ -6,7 +6,7 @@ import os
 import tempfile
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,8 +26,8 @@ from relay_frontend.kernel import Kernel
 from relay_frontend.onnx import bind_shapes, load_model
 from relay_frontend.vocabulary import unknown_operators
 from tvm_costmodel import registry
-from tvm_costmodel.checkpoint import Checkpoint, load_checkpoint
-from tvm_costmodel.kernel_sum import KernelSum
+from tvm_costmodel.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from tvm_costmodel.predictors.kernel_sum import KernelSum
 from tvm_costmodel.runtime import NumpyPredictor
 
 if TYPE_CHECKING:
@@ -109,29 +109,42 @@ class CostModel:
 
         Raises:
             UnknownPlatformError: no such platform, or several.
-            CheckpointError: the checkpoint is missing or damaged.
+            CheckpointError: the checkpoint is damaged, or it is missing and nothing was measured on
+                the platform either.
             InputError: there is no such database.
         """
         directory = registry.checkpoint_directory(checkpoints)
-        name = registry.resolve_platform(platform, registry.platforms(directory))
-        measurements = None if database is None else _open_measurements(database)
-        model = cls(name, predictor, registry.platform_directory(name, directory), measurements)
+        with ExitStack() as on_failure:
+            measurements = None if database is None else _open_measurements(database)
+            measured: list[str] = []
+            if measurements is not None:
+                on_failure.callback(measurements.close)
+                measured = measurements.platforms()
+            name = _resolve(platform, registry.platforms(directory), measured)
+            model = cls(name, predictor, registry.platform_directory(name, directory), measurements)
+            # A bad checkpoint fails here, not at the first estimate.
+            if name not in measured or model.has_checkpoint:
+                _ = model.kernel_sum if predictor == registry.KERNEL_SUM else model.nar_former_v2
+            on_failure.pop_all()
         if measurements is not None:
             weakref.finalize(model, measurements.close)
-        # A bad checkpoint fails here, not at the first estimate.
-        _ = model.kernel_sum if predictor == registry.KERNEL_SUM else model.nar_former_v2
         return model
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether the model can estimate, and not only look up what was measured."""
+        return (self._directory / self.predictor).is_dir()
 
     @cached_property
     def nar_former_v2(self) -> tuple[Checkpoint, NumpyPredictor]:
         """The learned predictor and the checkpoint that it comes from."""
-        checkpoint = load_checkpoint(self._directory / registry.NAR_FORMER_V2)
+        checkpoint = load_checkpoint(self._checkpoint(registry.NAR_FORMER_V2))
         return checkpoint, NumpyPredictor(checkpoint.weights, checkpoint.config)
 
     @cached_property
     def kernel_sum(self) -> KernelSum:
         """The kernel-sum predictor."""
-        return KernelSum.load(self._directory / registry.KERNEL_SUM)
+        return KernelSum.load(self._checkpoint(registry.KERNEL_SUM))
 
     def estimate(
         self,
@@ -156,12 +169,14 @@ class CostModel:
         Raises:
             NetworkError: the network cannot be read.
             DynamicShapeError: a dimension is symbolic.
+            CheckpointError: the network was not measured, and there is no checkpoint to estimate
+                with.
         """
         graph = load(network, shapes, params)
         if measured and (known := self._measured(graph)) is not None:
             return known
         if self.predictor == registry.KERNEL_SUM:
-            latency = self.kernel_sum.predict(self._kernels(network, shapes, params))
+            latency = self.kernel_sum.latency_ms(self._kernels(network, shapes, params))
             return self._make(graph, latency, self.kernel_sum.description, graph.unknown_ops)
         return self.estimate_graph(graph)
 
@@ -177,6 +192,23 @@ class CostModel:
         }
         unknown = unknown_operators(graph, config.vocabulary)
         return self._make(graph, latency, description, unknown)
+
+    def _checkpoint(self, predictor: str) -> Path:
+        """The directory of a predictor's checkpoint.
+
+        Raises:
+            CheckpointError: there is none.
+        """
+        path = self._directory / predictor
+        if not path.is_dir():
+            known = "" if self._database is None else ", and the network was not measured there"
+            raise CheckpointError(
+                f"no checkpoint of {predictor} for platform {self.platform} in {path.parent.parent}"
+                f"{known}; train one on measurements of the platform (tvm-costmodel train "
+                f"--platform {self.platform} --data ... --output DIRECTORY) and name its directory "
+                "as checkpoints, or measure the network (tvm-costmodel measure)"
+            )
+        return path
 
     def _make(
         self,
@@ -230,6 +262,16 @@ class CostModel:
             return _module_kernels(network, self.platform, params)
         with KernelFinder(self.platform) as finder:
             return finder.find(bind_shapes(load_model(network), shapes))
+
+
+def _resolve(platform: str, with_checkpoint: Sequence[str], measured: Sequence[str]) -> str:
+    """The platform that a name or its parts mean: one with a checkpoint first."""
+    try:
+        return registry.resolve_platform(platform, with_checkpoint)
+    except UnknownPlatformError:
+        if not measured:
+            raise
+        return registry.resolve_platform(platform, sorted({*with_checkpoint, *measured}))
 
 
 def _open_measurements(database: str | os.PathLike[str]) -> Database:

@@ -1,8 +1,7 @@
-"""The whole-network predictor in plain numpy, for processes without torch.
+"""NAR-Former V2 for latency in plain numpy, for processes without torch.
 
-The model itself, with the paper's equations, is :mod:`tvm_costmodel.nar_former_v2`; this module
-computes the same numbers from the same weights. Its configuration lives here, so that reading a
-checkpoint needs numpy alone.
+The model itself, with the paper's equations, is :mod:`tvm_costmodel.predictors.nar_former_v2`; this
+module computes the same numbers from the same weights.
 
 Shape suffixes: N nodes, E directed edges, C features that enter a block, D width, K groups.
 """
@@ -10,97 +9,101 @@ Shape suffixes: N nodes, E directed edges, C features that enter a block, D widt
 # ruff: noqa: N803, N806 (shape suffixes)
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from relay_frontend.errors import InputError
 from relay_frontend.tokens import GraphTokens
+from tvm_costmodel.errors import CheckpointError
+from tvm_costmodel.predictors.nar_former_v2.config import NarFormerV2Config
+from tvm_costmodel.predictors.nar_former_v2.relations import RELATIONS
+
+__all__ = ["NarFormerV2Config", "NumpyPredictor", "check_supported", "check_weights"]
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+Arrays = Mapping[str, FloatArray]
+Function = Callable[[FloatArray], FloatArray]
 
-_LAYER_NORM_EPSILON = 1e-5  # torch.nn.LayerNorm's default
-_L2_NORM_EPSILON = 1e-12  # torch.nn.functional.normalize's default
+_NORM_EPSILON = np.float32(1e-5)  # torch.nn.LayerNorm's and GroupNorm's default
+_L2_NORM_EPSILON = np.float32(1e-12)  # torch.nn.functional.normalize's default
 _ONE = np.float32(1.0)
 _LARGEST_EXPONENT = np.float32(88.0)  # exp() of more overflows float32
 
 
-@dataclass(frozen=True, kw_only=True)
-class NarFormerV2Config:
-    """Shape of a NAR-Former V2 that predicts latency; the defaults are the paper's.
+# --- Weights ------------------------------------------------------------------------------------
 
-    Args:
-        num_features: values per node of the tokens.
-        num_static: values of the static features.
-        width: features per node after the first block (D).
-        num_blocks: Transformer blocks.
-        ffn_groups: groups of the grouped feed-forward network; divides ``width``.
-        ffn_expansion: hidden over outer width of the feed-forward network.
-        branch_scale: initial value of a learned scale per channel on the feed-forward branch;
-            None leaves the scale out, as the paper's text does. The authors' public code starts it
-            at 1e-4, which keeps the sum over the nodes, and with it the first steps, small.
-        latency_scale: ms that one unit of the head's output stands for; training sets it.
+
+def check_supported(config: NarFormerV2Config) -> None:
+    """See that this module can compute what ``config`` says.
 
     Raises:
-        InputError: a value is not positive, or the groups do not divide the width.
+        CheckpointError: a switch is set to what torch alone can do.
     """
-
-    num_features: int = 152
-    num_static: int = 40
-    width: int = 512
-    num_blocks: int = 2
-    ffn_groups: int = 8
-    ffn_expansion: int = 4
-    branch_scale: float | None = None
-    latency_scale: float = 1.0
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is None and field.name == "branch_scale":
-                continue
-            if not (math.isfinite(value) and value > 0):
-                raise InputError(f"NarFormerV2Config.{field.name} must be positive, got {value}")
-        if self.width % self.ffn_groups:
-            raise InputError(
-                f"NarFormerV2Config.ffn_groups ({self.ffn_groups}) must divide width ({self.width})"
+    for name, supported in (
+        ("attention", ("graph", "mean")),
+        ("readout", ("pooled", "contributions")),
+        ("num_domains", (1,)),
+    ):
+        if (value := getattr(config, name)) not in supported:
+            raise CheckpointError(
+                f"a NAR-Former V2 with {name}={value!r} needs torch: without it, {name} must be "
+                f"{' or '.join(map(repr, supported))}; install tvm-costmodel[train]"
             )
 
 
 def weight_shapes(config: NarFormerV2Config) -> dict[str, tuple[int, ...]]:
     """Name and shape of every weight, as in the torch model's ``state_dict``."""
-    width, groups = config.width, config.ffn_groups
-    group, hidden_group = width // groups, width * config.ffn_expansion // groups
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def linear(name: str, inputs: int, outputs: int, *, bias: bool = True) -> None:
-        shapes[f"{name}.weight"] = (outputs, inputs)
-        if bias:
-            shapes[f"{name}.bias"] = (outputs,)
-
+    width = config.width
+    shapes = {**_norm_shapes("input_norm", config.input_norm, config.num_features), "scale": ()}
+    if config.reads_static:
+        shapes |= _norm_shapes("static_norm", config.input_norm, config.num_static)
+        shapes |= _linear_shapes("readout.static", config.num_static, width)
     for index in range(config.num_blocks):
-        block = f"blocks.{index}"
         features = config.num_features if index == 0 else width
-        linear(f"{block}.degree_gate", 1, features)
-        linear(f"{block}.query", features, features)
-        linear(f"{block}.aggregate", features, width)
-        linear(f"{block}.root", features, width, bias=False)
-        shapes[f"{block}.norm.weight"] = shapes[f"{block}.norm.bias"] = (width,)
-        shapes[f"{block}.ffn_up.weight"] = (groups, group, hidden_group)
-        shapes[f"{block}.ffn_up.bias"] = (groups, 1, hidden_group)
-        shapes[f"{block}.ffn_down.weight"] = (groups, hidden_group, group)
-        shapes[f"{block}.ffn_down.bias"] = (groups, 1, group)
-        if config.branch_scale is not None:
-            shapes[f"{block}.branch_scale"] = (width,)
-    linear("static", config.num_static, width)
-    linear("fc1", 2 * width, width)
-    linear("fc2", width, width)
-    linear("fc3", width, 1)
+        shapes |= _block_shapes(f"blocks.{index}", features, config)
+    pooled = width * (2 if config.reads_static else 1)
+    for name, inputs, outputs in (("fc1", pooled, width), ("fc2", width, width), ("fc3", width, 1)):
+        shapes |= _linear_shapes(f"readout.head.{name}", inputs, outputs)
     return shapes
+
+
+def _block_shapes(
+    block: str, features: int, config: NarFormerV2Config
+) -> dict[str, tuple[int, ...]]:
+    width = config.width
+    shapes = _linear_shapes(f"{block}.enhance.degree_gate", 1, features) if config.enhance else {}
+    shapes |= _norm_shapes(f"{block}.normalize", config.normalize, width)
+    shapes[f"{block}.root.weight"] = (width, features)
+    for relation in range(len(config.relations)):
+        name = f"{block}.relations.{relation}"
+        shapes |= _linear_shapes(f"{name}.aggregate", features, width)
+        if config.attention == "graph":
+            shapes |= _linear_shapes(f"{name}.attention.query", features, features)
+    if config.ffn == "none":
+        return shapes
+    groups, group = config.groups, width // config.groups
+    shapes |= _norm_shapes(f"{block}.ffn.norm", "layer", width)
+    for name, inputs, outputs in (
+        ("up", group, group * config.ffn_expansion),
+        ("down", group * config.ffn_expansion, group),
+    ):
+        shapes[f"{block}.ffn.{name}.weight"] = (groups, inputs, outputs)
+        shapes[f"{block}.ffn.{name}.bias"] = (groups, 1, outputs)
+    if config.branch_scale is not None:
+        shapes[f"{block}.ffn.branch_scale"] = (width,)
+    return shapes
+
+
+def _linear_shapes(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
+    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+
+def _norm_shapes(name: str, kind: str, size: int) -> dict[str, tuple[int, ...]]:
+    parts = {"layer": ("weight", "bias"), "standardize": ("mean", "deviation")}.get(kind, ())
+    return {f"{name}.{part}": (size,) for part in parts}
 
 
 def check_weights(
@@ -124,6 +127,9 @@ def check_weights(
             )
 
 
+# --- The model ----------------------------------------------------------------------------------
+
+
 class NumpyPredictor:
     """NAR-Former V2 for latency, forward pass only. Immutable, so threads may share it.
 
@@ -132,39 +138,76 @@ class NumpyPredictor:
         config: the model's configuration.
 
     Raises:
+        CheckpointError: a switch of the configuration needs torch.
         InputError: the weights do not fit the configuration.
     """
 
     def __init__(
         self, weights: Mapping[str, npt.NDArray[np.generic]], config: NarFormerV2Config
     ) -> None:
+        check_supported(config)
         check_weights(weights, config)
         self.config = config
         arrays = {name: np.ascontiguousarray(w, dtype=np.float32) for name, w in weights.items()}
-        self._blocks = [_Block(arrays, f"blocks.{index}.") for index in range(config.num_blocks)]
-        self._static, self._fc1, self._fc2, self._fc3 = (
-            _Linear(arrays, name) for name in ("static", "fc1", "fc2", "fc3")
-        )
+        self._scale = float(weights["scale"])
+        self._input_norm = _NORMS[config.input_norm](arrays, "input_norm")
+        self._blocks = [
+            _Block(arrays, f"blocks.{index}.", config) for index in range(config.num_blocks)
+        ]
+        self._head = _Head(arrays, _OUTPUTS[config.output])
+        if config.reads_static:
+            self._static_norm = _NORMS[config.input_norm](arrays, "static_norm")
+            self._static = _Linear(arrays, "readout.static")
 
-    def predict(self, graphs: Sequence[GraphTokens]) -> FloatArray:
+    def predict(
+        self, graphs: Sequence[GraphTokens], kernels: Sequence[IntArray] | None = None
+    ) -> FloatArray:
         """Predicted latencies in ms, ``[num_graphs]``, in the order of ``graphs``.
 
-        Raises:
-            InputError: tokens of another width than the model's.
-        """
-        return np.array([self._predict_one(graph) for graph in graphs], dtype=np.float32)
+        Args:
+            graphs: tokens of networks.
+            kernels: the kernel of each operator (:func:`relay_frontend.fusion.fuse`) of each
+                network; asked for where ``config.relations`` have ``kernel``.
 
-    def _predict_one(self, graph: GraphTokens) -> float:
+        Raises:
+            InputError: tokens of another width than the model's, or kernels are asked for.
+        """
+        known = [None] * len(graphs) if kernels is None else kernels
+        latencies = [self._predict_one(g, k) for g, k in zip(graphs, known, strict=True)]
+        return np.array(latencies, dtype=np.float32)
+
+    def contributions(self, graph: GraphTokens, kernels: IntArray | None = None) -> FloatArray:
+        """What each operator adds to the latency in ms, ``[num_nodes]``; none is negative.
+
+        Raises:
+            InputError: as :meth:`predict`, or the readout is not ``contributions``.
+        """
+        if self.config.readout != "contributions":
+            raise InputError(
+                f"readout {self.config.readout!r} does not sum over nodes: train one with the "
+                "readout 'contributions' to see what each of them contributes"
+            )
+        return self._head(self._nodes(graph, kernels)) * np.float32(self._scale)
+
+    def _predict_one(self, graph: GraphTokens, kernels: IntArray | None) -> float:
+        if self.config.readout == "contributions":
+            return float(self.contributions(graph, kernels).sum())
+        z_D = self._nodes(graph, kernels).sum(axis=0)
+        if self.config.reads_static:
+            static_D = _relu(self._static(self._static_norm(graph.static_features)))
+            z_D = np.concatenate([z_D, static_D])
+        return float(self._head(z_D[None])[0]) * self._scale
+
+    def _nodes(self, graph: GraphTokens, kernels: IntArray | None) -> FloatArray:
+        """The nodes after the last block, ``[N, D]``."""
         self._check_tokens(graph)
+        edges = [RELATIONS[name](graph.edge_index, kernels) for name in self.config.relations]
         degree_N = np.bincount(graph.edge_index[1], minlength=graph.num_nodes)
         degree_N1 = degree_N[:, None].astype(np.float32)
-        h_NC = graph.node_features
+        h = self._input_norm(graph.node_features)
         for block in self._blocks:
-            h_NC = block(h_NC, graph.edge_index, degree_N1)
-        static_D = _relu(self._static(graph.static_features))
-        z_D = _relu(self._fc1(np.concatenate([h_NC.sum(axis=0), static_D])))
-        logit_1 = self._fc3(_relu(self._fc2(z_D)))
-        return float(np.logaddexp(0.0, -logit_1[0])) * self.config.latency_scale
+            h = block(h, edges, degree_N1)
+        return h
 
     def _check_tokens(self, graph: GraphTokens) -> None:
         found = (graph.node_features.shape[-1], graph.static_features.shape[-1])
@@ -180,7 +223,7 @@ class NumpyPredictor:
 class _Linear:
     """``x W^T + b``, with W turned once."""
 
-    def __init__(self, arrays: Mapping[str, FloatArray], name: str) -> None:
+    def __init__(self, arrays: Arrays, name: str) -> None:
         self._weight = np.ascontiguousarray(arrays[f"{name}.weight"].T)
         self._bias = arrays.get(f"{name}.bias", np.float32(0.0))
 
@@ -192,51 +235,84 @@ class _Linear:
 class _Block:
     """One graph-aided Transformer block, equations 5-11."""
 
-    def __init__(self, arrays: Mapping[str, FloatArray], prefix: str) -> None:
-        self._degree_gate, self._query, self._aggregate, self._root = (
-            _Linear(arrays, prefix + name) for name in ("degree_gate", "query", "aggregate", "root")
-        )
-        self._norm_weight, self._norm_bias = (
-            arrays[f"{prefix}norm.weight"],
-            arrays[f"{prefix}norm.bias"],
-        )
-        self._up_weight, self._up_bias = (
-            arrays[f"{prefix}ffn_up.weight"],
-            arrays[f"{prefix}ffn_up.bias"],
-        )
-        self._down_weight, self._down_bias = (
-            arrays[f"{prefix}ffn_down.weight"],
-            arrays[f"{prefix}ffn_down.bias"],
-        )
-        self._branch_scale = arrays.get(f"{prefix}branch_scale", _ONE)
+    def __init__(self, arrays: Arrays, prefix: str, config: NarFormerV2Config) -> None:
+        gate = f"{prefix}enhance.degree_gate"
+        self._degree_gate = _Linear(arrays, gate) if config.enhance else None
+        indices = range(len(config.relations))
+        self._relations = [_Relation(arrays, f"{prefix}relations.{index}") for index in indices]
+        self._root = _Linear(arrays, f"{prefix}root")
+        self._normalize = _NORMS[config.normalize](arrays, f"{prefix}normalize")
+        self._activation = _relu if config.activation else _identity
+        self._ffn: Function = _identity
+        if config.ffn != "none":
+            self._ffn = _FeedForward(arrays, f"{prefix}ffn", config)
 
     def __call__(
-        self, h_NC: FloatArray, edge_index_2E: IntArray, degree_N1: FloatArray
+        self, h_NC: FloatArray, edges: Sequence[IntArray], degree_N1: FloatArray
     ) -> FloatArray:
-        h_NC = _sigmoid(self._degree_gate(degree_N1)) * h_NC
-        aggregate_NC = _graph_attention(_sigmoid(self._query(h_NC)), h_NC, edge_index_2E)
-        h_ND = self._aggregate(aggregate_NC) + self._root(h_NC)
-        h_ND /= np.maximum(np.linalg.norm(h_ND, axis=-1, keepdims=True), _L2_NORM_EPSILON)
-        return self._branch_scale * self._feed_forward(h_ND) + h_ND
+        if self._degree_gate is not None:
+            h_NC = _sigmoid(self._degree_gate(degree_N1)) * h_NC
+        z_ND = self._root(h_NC)
+        for relation, edges_2E in zip(self._relations, edges, strict=True):
+            z_ND += relation(h_NC, edges_2E)
+        return self._ffn(self._activation(self._normalize(z_ND)))
 
-    def _feed_forward(self, h_ND: FloatArray) -> FloatArray:
-        centred = h_ND - h_ND.mean(axis=-1, keepdims=True)
-        variance = (centred * centred).mean(axis=-1, keepdims=True)
-        x_ND = (
-            centred / np.sqrt(variance + _LAYER_NORM_EPSILON) * self._norm_weight + self._norm_bias
-        )
+
+class _Relation:
+    """W_a (Norm(S) H) + b_a over one relation; without a query every neighbour is alike."""
+
+    def __init__(self, arrays: Arrays, name: str) -> None:
+        query = f"{name}.attention.query"
+        self._query = _Linear(arrays, query) if f"{query}.weight" in arrays else None
+        self._aggregate = _Linear(arrays, f"{name}.aggregate")
+
+    def __call__(self, h_NC: FloatArray, edges_2E: IntArray) -> FloatArray:
+        source_E, target_E = edges_2E
+        if self._query is None:
+            score_E = np.ones(len(target_E), dtype=np.float32)
+        else:
+            x_NC = _sigmoid(self._query(h_NC))
+            score_E = np.einsum("ec,ec->e", x_NC[source_E], x_NC[target_E])
+        return self._aggregate(_weighted_mean(h_NC, score_E, edges_2E))
+
+
+class _FeedForward:
+    """GFFN(LN(H)) + H, equation 7."""
+
+    def __init__(self, arrays: Arrays, name: str, config: NarFormerV2Config) -> None:
+        groups = config.groups if config.group_norm else 1
+        self._norm = _group_norm(arrays, f"{name}.norm", groups)
+        self._up_weight, self._up_bias = arrays[f"{name}.up.weight"], arrays[f"{name}.up.bias"]
+        self._down_weight = arrays[f"{name}.down.weight"]
+        self._down_bias = arrays[f"{name}.down.bias"]
+        self._branch_scale = arrays.get(f"{name}.branch_scale", _ONE)
+
+    def __call__(self, h_ND: FloatArray) -> FloatArray:
         groups, group, _ = self._up_weight.shape
-        x_KN = x_ND.reshape(-1, groups, group).swapaxes(0, 1)
+        x_KN = self._norm(h_ND).reshape(-1, groups, group).swapaxes(0, 1)
         y_KN = _relu(x_KN @ self._up_weight + self._up_bias) @ self._down_weight + self._down_bias
         y_ND: FloatArray = y_KN.swapaxes(0, 1).reshape(h_ND.shape)
-        return y_ND
+        return self._branch_scale * y_ND + h_ND
 
 
-def _graph_attention(x_NC: FloatArray, h_NC: FloatArray, edge_index_2E: IntArray) -> FloatArray:
-    """Norm(S) H of equations 9 and 10, over runs of equal destinations; 0 without neighbours."""
-    source_E, target_E = edge_index_2E
+class _Head:
+    """Equation 12, ``[R, inputs]`` to ``[R]``."""
+
+    def __init__(self, arrays: Arrays, output: Function) -> None:
+        self._fc1, self._fc2, self._fc3 = (
+            _Linear(arrays, f"readout.head.{name}") for name in ("fc1", "fc2", "fc3")
+        )
+        self._output = output
+
+    def __call__(self, h: FloatArray) -> FloatArray:
+        z_R1 = self._fc3(_relu(self._fc2(_relu(self._fc1(h)))))
+        return self._output(z_R1[:, 0])
+
+
+def _weighted_mean(h_NC: FloatArray, score_E: FloatArray, edges_2E: IntArray) -> FloatArray:
+    """Norm(S) H over runs of equal destinations; 0 without neighbours."""
+    source_E, target_E = edges_2E
     starts = np.flatnonzero(np.diff(target_E, prepend=-1))
-    score_E = np.einsum("ec,ec->e", x_NC[source_E], x_NC[target_E])
     totals = np.add.reduceat(score_E, starts)
     weight_E = score_E / np.repeat(totals, np.diff(starts, append=len(target_E)))
     out_NC = np.zeros_like(h_NC)
@@ -244,9 +320,51 @@ def _graph_attention(x_NC: FloatArray, h_NC: FloatArray, edge_index_2E: IntArray
     return out_NC
 
 
-def _sigmoid(x: FloatArray) -> FloatArray:
-    return _ONE / (_ONE + np.exp(np.minimum(-x, _LARGEST_EXPONENT)))
+def _identity(x: FloatArray) -> FloatArray:
+    return x
 
 
 def _relu(x: FloatArray) -> FloatArray:
     return np.maximum(x, np.float32(0.0))
+
+
+def _sigmoid(x: FloatArray) -> FloatArray:
+    return _ONE / (_ONE + np.exp(np.minimum(-x, _LARGEST_EXPONENT)))
+
+
+def _negative_logsigmoid(z: FloatArray) -> FloatArray:
+    return np.logaddexp(np.float32(0.0), -z)
+
+
+def _l2(h: FloatArray) -> FloatArray:
+    length = np.sqrt(np.square(h).sum(axis=-1, keepdims=True))
+    normed: FloatArray = h / np.maximum(length, _L2_NORM_EPSILON)
+    return normed
+
+
+def _group_norm(arrays: Arrays, name: str, groups: int = 1) -> Function:
+    weight, bias = arrays[f"{name}.weight"], arrays[f"{name}.bias"]
+
+    def norm(h: FloatArray) -> FloatArray:
+        x = h.reshape(*h.shape[:-1], groups, h.shape[-1] // groups)
+        centred = x - x.mean(axis=-1, keepdims=True)
+        variance = (centred * centred).mean(axis=-1, keepdims=True)
+        normed: FloatArray = (centred / np.sqrt(variance + _NORM_EPSILON)).reshape(h.shape)
+        return normed * weight + bias
+
+    return norm
+
+
+def _standardize(arrays: Arrays, name: str) -> Function:
+    mean, deviation = arrays[f"{name}.mean"], arrays[f"{name}.deviation"]
+    return lambda x: (x - mean) / deviation
+
+
+_NORMS: dict[str, Callable[[Arrays, str], Function]] = {
+    "none": lambda _arrays, _name: _identity,
+    "l2": lambda _arrays, _name: _l2,
+    "layer": _group_norm,
+    "standardize": _standardize,
+}
+
+_OUTPUTS: dict[str, Function] = {"softplus": _negative_logsigmoid, "exp": np.exp}

@@ -7,7 +7,7 @@ from typing import Any
 
 from tvm_costmodel import registry
 from tvm_costmodel.checkpoint import load_checkpoint
-from tvm_costmodel.kernel_sum import read_description
+from tvm_costmodel.predictors.kernel_sum import read_description
 
 
 def platform_rows(directory: Path) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import pytest
 
 from measure.database import Database
 from tests.tvm_costmodel.measured import PLATFORM, invented_measurements
+from tvm_costmodel.specs import parse_specs
 
 
 @pytest.fixture(scope="session")
@@ -25,16 +26,9 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     """The directory of checkpoints, and the metrics that fitting gave."""
     pytest.importorskip("torch", reason="training needs torch")
     from tvm_costmodel.fitting import FitConfig, fit_platform  # noqa: PLC0415
-    from tvm_costmodel.kernel_sum import KernelSumConfig  # noqa: PLC0415
-    from tvm_costmodel.runtime import NarFormerV2Config  # noqa: PLC0415
-    from tvm_costmodel.training import TrainingConfig  # noqa: PLC0415
 
-    config = FitConfig(
-        folds=2,
-        training=TrainingConfig(epochs=3, batch_size=4),
-        model=NarFormerV2Config(width=16),
-        boosting=KernelSumConfig(num_trees=20),
-    )
+    specs = parse_specs("nar-former-v2[width=16,epochs=3,batch_size=4],kernel-sum")
+    config = FitConfig(predictors=tuple(specs), folds=2)
     directory = tmp_path_factory.mktemp("checkpoints")
     with invented_measurements() as database:
         return directory, fit_platform(database, PLATFORM.name, directory, config)

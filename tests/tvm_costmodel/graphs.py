@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from relay_frontend.tokens import GraphTokens, undirected_edges
-from tvm_costmodel.runtime import NarFormerV2Config
+from tvm_costmodel.predictors.nar_former_v2.config import NarFormerV2Config
 
 SMALL = NarFormerV2Config(num_features=12, num_static=6, width=16, ffn_groups=4, ffn_expansion=2)
 """A model that is quick to build and to train."""

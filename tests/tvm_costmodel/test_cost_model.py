@@ -17,6 +17,7 @@ from relay_frontend.onnx import read_onnx
 from tests.networks import conv_bn_relu, model
 from tests.tvm_costmodel.measured import PLATFORM, invented_latency
 from tvm_costmodel import CostModel, platforms, registry
+from tvm_costmodel.checkpoint import CheckpointError
 
 
 def test_an_estimate_says_what_it_is(fitted):
@@ -70,6 +71,30 @@ def test_a_measurement_on_another_platform_is_none(fitted, tmp_path):
     Database.open(tmp_path / "empty.db").close()
     model = CostModel.load("tvm-relax", checkpoints=fitted[0], database=tmp_path / "empty.db")
     assert model.estimate(sample("resnet", 0, "small").model).source == "nar-former-v2"
+
+
+def test_measurements_need_no_checkpoint(measured_database, tmp_path):
+    options = {"checkpoints": tmp_path, "database": measured_database}
+    model = CostModel.load("tvm-relax", **options)
+    assert (model.platform, model.has_checkpoint) == (PLATFORM.name, False)
+    assert model.estimate(sample("resnet", 0, "small").model).source == "measured"
+    with pytest.raises(CheckpointError, match=rf"no checkpoint .*{PLATFORM.name}.* train"):
+        model.estimate(sample("resnet", 99, "small").model)
+    by_kernels = CostModel.load("tvm-relax", predictor="kernel-sum", **options)
+    assert by_kernels.estimate(sample("resnet", 0, "small").model).source == "measured"
+
+
+def test_without_checkpoint_and_measurements_there_is_no_model(measured_database, tmp_path):
+    with pytest.raises(UnknownPlatformError, match=f"known are: {PLATFORM.name}"):
+        CostModel.load("toaster", checkpoints=tmp_path, database=measured_database)
+    with pytest.raises(UnknownPlatformError, match="known are: none"):
+        CostModel.load(PLATFORM.name, checkpoints=tmp_path)
+
+
+def test_a_damaged_checkpoint_is_no_missing_one(measured_database, tmp_path):
+    (tmp_path / PLATFORM.name.replace("/", "__") / "nar-former-v2").mkdir(parents=True)
+    with pytest.raises(CheckpointError, match="cannot read"):
+        CostModel.load("tvm-relax", checkpoints=tmp_path, database=measured_database)
 
 
 def test_looking_up_opens_the_database_once_and_reads_one_network(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,19 +17,112 @@ from hypothesis import strategies as st
 
 from relay_frontend.errors import InputError
 from relay_frontend.tokens import GraphTokens
+from tests.tvm_costmodel.batches import weights_of
 from tests.tvm_costmodel.graphs import SMALL, random_tokens, tokens_with_edges
-from tvm_costmodel.nar_former_v2 import GraphBatch, NarFormerV2
-from tvm_costmodel.runtime import NarFormerV2Config, NumpyPredictor
+from tvm_costmodel.errors import CheckpointError
+from tvm_costmodel.learning.graphs import GraphBatch, GraphStore
+from tvm_costmodel.predictors.nar_former_v2.config import NarFormerV2Config
+from tvm_costmodel.predictors.nar_former_v2.model import NarFormerV2
+from tvm_costmodel.predictors.nar_former_v2.predictor import as_graph
+from tvm_costmodel.runtime import NumpyPredictor, weight_shapes
+
+
+def kernels_of(graph: GraphTokens) -> np.ndarray:
+    return np.arange(graph.num_nodes) // 3
 
 
 def predict_both(
-    graphs: list[GraphTokens], config: NarFormerV2Config, seed: int
+    graphs: list[GraphTokens], config: NarFormerV2Config, seed: int, scale: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     torch.manual_seed(seed)
-    model = NarFormerV2(config)
+    model = NarFormerV2(config).eval()
+    encoded = [as_graph(g, config.relations, group_index=kernels_of(g)) for g in graphs]
+    model.calibrate(GraphStore(encoded), np.array([scale] * len(graphs)))
     with torch.no_grad():
-        expected = model(GraphBatch.from_tokens(graphs)).numpy()
-    return NumpyPredictor(model.weights(), config).predict(graphs), expected
+        expected = model(GraphBatch.from_graphs(encoded)).numpy()
+    plain = NumpyPredictor(weights_of(model), config)
+    return plain.predict(graphs, [kernels_of(g) for g in graphs]), expected
+
+
+configurations = st.fixed_dictionaries(
+    {
+        "num_blocks": st.integers(1, 3),
+        "input_norm": st.sampled_from(["none", "layer", "standardize"]),
+        "enhance": st.booleans(),
+        "attention": st.sampled_from(["graph", "mean"]),
+        "relations": st.lists(
+            st.sampled_from(["undirected", "forward", "backward", "siblings", "kernel"]),
+            min_size=1,
+            max_size=3,
+            unique=True,
+        ).map(tuple),
+        "normalize": st.sampled_from(["l2", "layer", "none"]),
+        "activation": st.booleans(),
+        "dropout": st.sampled_from([0.0, 0.5]),
+        "ffn": st.sampled_from(["grouped", "plain", "none"]),
+        "group_norm": st.booleans(),
+        "branch_scale": st.sampled_from([None, 0.5]),
+        "readout": st.sampled_from(["pooled", "contributions"]),
+        "static": st.booleans(),
+        "output": st.sampled_from(["softplus", "exp"]),
+    }
+)
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(
+    switches=configurations,
+    sizes=st.lists(st.integers(min_value=2, max_value=20), min_size=1, max_size=3),
+    seed=st.integers(min_value=0, max_value=2**32 - 1),
+)
+def test_equals_torch_with_every_supported_switch(
+    switches: dict[str, Any], sizes: list[int], seed: int
+) -> None:
+    config = replace(SMALL, **switches)
+    graphs = [random_tokens(n, seed + i) for i, n in enumerate(sizes)]
+    found, expected = predict_both(graphs, config, seed)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert {name: w.shape for name, w in weights_of(NarFormerV2(config)).items()} == weight_shapes(
+        config
+    )
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [{"attention": "global"}, {"readout": "hierarchical"}, {"num_domains": 2}],
+    ids=str,
+)
+def test_switches_that_need_torch_are_named(switch: dict[str, Any]) -> None:
+    config = replace(SMALL, **switch)
+    name, value = next(iter(switch.items()))
+    with pytest.raises(CheckpointError, match=f"with {name}={value!r} needs torch"):
+        NumpyPredictor(weights_of(NarFormerV2(config)), config)
+
+
+def test_contributions_sum_to_the_prediction_and_equal_torch() -> None:
+    config = replace(SMALL, readout="contributions")
+    model = NarFormerV2(config)
+    model.scale.fill_(3.0)
+    tokens = random_tokens(9, seed=0)
+    plain = NumpyPredictor(weights_of(model), config)
+    parts = plain.contributions(tokens)
+    with torch.no_grad():
+        expected = model.contributions(GraphBatch.from_graphs([as_graph(tokens)]))
+    np.testing.assert_allclose(parts, expected, rtol=1e-5)
+    assert parts.sum() == pytest.approx(plain.predict([tokens])[0])
+
+
+def test_pooled_predictions_have_no_contributions() -> None:
+    plain = NumpyPredictor(weights_of(NarFormerV2(SMALL)), SMALL)
+    with pytest.raises(InputError, match="readout 'pooled' does not sum over nodes"):
+        plain.contributions(random_tokens(9, seed=0))
+
+
+def test_kernels_are_asked_for_where_the_model_reads_them() -> None:
+    config = replace(SMALL, relations=("undirected", "kernel"))
+    plain = NumpyPredictor(weights_of(NarFormerV2(config)), config)
+    with pytest.raises(InputError, match="needs the kernel of each node"):
+        plain.predict([random_tokens(4, seed=0)])
 
 
 @settings(deadline=None, max_examples=50, derandomize=True)
@@ -60,40 +154,33 @@ def test_equals_torch_on_special_graphs(tokens: GraphTokens) -> None:
 
 
 def test_equals_torch_at_the_default_size_and_scale() -> None:
-    config = NarFormerV2Config(latency_scale=37.5)
+    config = NarFormerV2Config()
     graphs = [random_tokens(n, n, edge_probability=2 / n, config=config) for n in (40, 150)]
-    found, expected = predict_both(graphs, config, seed=3)
+    found, expected = predict_both(graphs, config, seed=3, scale=37.5)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
-def test_equals_torch_with_a_branch_scale() -> None:
-    config = replace(SMALL, branch_scale=0.5)
-    found, expected = predict_both([random_tokens(9, seed=0)], config, seed=0)
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-    plain, _ = predict_both([random_tokens(9, seed=0)], SMALL, seed=0)
-    assert not np.allclose(found, plain, rtol=1e-4)
 
 
 def test_saturated_gates_equal_torch_without_warnings() -> None:
     config = SMALL
     torch.manual_seed(0)
-    weights = NarFormerV2(config).weights()
-    weights["blocks.0.degree_gate.bias"] -= np.float32(200.0)
+    weights = weights_of(NarFormerV2(config))
+    weights["blocks.0.enhance.degree_gate.bias"] -= np.float32(200.0)
     model = NarFormerV2(config)
     model.load_state_dict({name: torch.from_numpy(w) for name, w in weights.items()})
     tokens = random_tokens(8, seed=0)
     with np.errstate(all="raise", under="ignore"):
         found = NumpyPredictor(weights, config).predict([tokens])
-    np.testing.assert_allclose(found, model(GraphBatch.from_tokens([tokens])).detach(), rtol=1e-5)
+    expected = model(GraphBatch.from_graphs([as_graph(tokens)])).detach()
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_no_graphs_give_no_predictions() -> None:
-    predictor = NumpyPredictor(NarFormerV2(SMALL).weights(), SMALL)
+    predictor = NumpyPredictor(weights_of(NarFormerV2(SMALL)), SMALL)
     assert predictor.predict([]).shape == (0,)
 
 
 def test_inputs_are_left_as_they_were() -> None:
-    predictor = NumpyPredictor(NarFormerV2(SMALL).weights(), SMALL)
+    predictor = NumpyPredictor(weights_of(NarFormerV2(SMALL)), SMALL)
     tokens = random_tokens(9, seed=0)
     for array in (tokens.node_features, tokens.edge_index, tokens.static_features):
         array.setflags(write=False)
@@ -101,7 +188,7 @@ def test_inputs_are_left_as_they_were() -> None:
 
 
 def test_tokens_of_another_width_are_refused() -> None:
-    predictor = NumpyPredictor(NarFormerV2(SMALL).weights(), SMALL)
+    predictor = NumpyPredictor(weights_of(NarFormerV2(SMALL)), SMALL)
     foreign = random_tokens(3, seed=0, config=NarFormerV2Config())
     with pytest.raises(InputError, match=r"152 node and 40 static features.* on 12 and 6"):
         predictor.predict([foreign])
@@ -110,15 +197,21 @@ def test_tokens_of_another_width_are_refused() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fc3.bias": None}, "weight 'fc3.bias' is missing"),
-        ({"fc4.bias": np.zeros(1, np.float32)}, "weight 'fc4.bias' is unknown"),
-        ({"fc3.bias": np.zeros(2, np.float32)}, r"'fc3.bias' has shape \(2,\)"),
+        ({"readout.head.fc3.bias": None}, "weight 'readout.head.fc3.bias' is missing"),
+        (
+            {"readout.head.fc4.bias": np.zeros(1, np.float32)},
+            "weight 'readout.head.fc4.bias' is unknown",
+        ),
+        (
+            {"readout.head.fc3.bias": np.zeros(2, np.float32)},
+            r"'readout.head.fc3.bias' has shape \(2,\)",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(
     change: dict[str, np.ndarray | None], message: str
 ) -> None:
-    merged = {**NarFormerV2(SMALL).weights(), **change}
+    merged = {**weights_of(NarFormerV2(SMALL)), **change}
     weights = {name: w for name, w in merged.items() if w is not None}
     with pytest.raises(InputError, match=message):
         NumpyPredictor(weights, SMALL)

@@ -1,0 +1,159 @@
+"""NAR-Former V2 as a predictor of networks and of cells."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+
+from relay_frontend.errors import InputError
+from relay_frontend.fusion import fuse
+from relay_frontend.tokens import tokenize
+from tests.tvm_costmodel.predictors.networks import (
+    OTHER_PLATFORM,
+    PLATFORM,
+    accuracies,
+    latencies,
+    small_cells,
+    small_networks,
+)
+from tvm_costmodel.checkpoint import load_checkpoint
+from tvm_costmodel.errors import CheckpointError
+from tvm_costmodel.learning.graphs import GraphBatch
+from tvm_costmodel.learning.losses import RankingAndConsistency
+from tvm_costmodel.learning.trainer import TrainingConfig
+from tvm_costmodel.predictors.nar_former_v2.config import (
+    AccuracyNarFormerV2Config,
+    LatencyNarFormerV2Config,
+)
+from tvm_costmodel.predictors.nar_former_v2.predictor import (
+    AccuracyNarFormerV2,
+    LatencyNarFormerV2,
+)
+from tvm_costmodel.runtime import NumpyPredictor
+
+NETWORKS = small_networks()
+LATENCIES = latencies(NETWORKS)
+TRAINING = TrainingConfig(epochs=3, batch_size=4, device="cpu")
+RELATIONS = ("forward", "backward", "siblings", "kernel")
+
+
+def latency_config(**switches: Any) -> LatencyNarFormerV2Config:
+    config = LatencyNarFormerV2Config()
+    return replace(config, model=replace(config.model, width=16, **switches))
+
+
+def accuracy_config(num_blocks: int) -> AccuracyNarFormerV2Config:
+    config = AccuracyNarFormerV2Config()
+    return replace(config, model=replace(config.model, width=16, num_blocks=num_blocks))
+
+
+def fitted(**switches: Any) -> LatencyNarFormerV2:
+    predictor = LatencyNarFormerV2(latency_config(**switches), TRAINING)
+    predictor.fit(NETWORKS, LATENCIES)
+    return predictor
+
+
+def test_model_has_the_sizes_of_its_tokens() -> None:
+    config = LatencyNarFormerV2Config()
+    tokens = replace(config.tokens, values=("logarithm",), costs=True)
+    predictor = LatencyNarFormerV2(replace(config, tokens=tokens))
+    assert predictor.config.model.num_features == tokens.num_features
+    assert predictor.config.model.num_static == tokens.num_static
+    assert AccuracyNarFormerV2().config.model.num_features == 128
+
+
+def test_contributions_of_operators_sum_to_the_latency() -> None:
+    predictor = fitted(readout="contributions", relations=RELATIONS)
+    network = NETWORKS[3]
+    parts = predictor.contributions(network)
+    assert parts.shape == (len(network.graph),)
+    assert (parts >= 0).all()
+    assert parts.sum() == pytest.approx(predictor.predict([network])[0], rel=1e-5)
+
+
+def test_saved_predictor_is_read_without_torch(tmp_path) -> None:
+    predictor = fitted(readout="contributions", relations=RELATIONS)
+    predictor.facts = {"platform": PLATFORM, "training_data": {"networks": 12}, "metrics": {}}
+    predictor.save(tmp_path / "saved")
+    checkpoint = load_checkpoint(tmp_path / "saved")
+    assert checkpoint.platform == PLATFORM
+    assert checkpoint.training_data == {"networks": 12}
+    tokens = [tokenize(network.graph, checkpoint.token_config) for network in NETWORKS]
+    kernels = [fuse(network.graph) for network in NETWORKS]
+    plain = NumpyPredictor(checkpoint.weights, checkpoint.config)
+    found = plain.predict(tokens, kernels)
+    np.testing.assert_allclose(found, predictor.predict(NETWORKS), rtol=1e-5)
+    parts = plain.contributions(tokens[3], kernels[3])
+    np.testing.assert_allclose(parts, predictor.contributions(NETWORKS[3]), rtol=1e-4)
+
+
+def test_predictor_that_needs_torch_says_so_without_it(tmp_path) -> None:
+    fitted(attention="global").save(tmp_path / "saved")
+    with pytest.raises(CheckpointError, match="attention='global' needs torch"):
+        load_checkpoint(tmp_path / "saved")
+    assert LatencyNarFormerV2.load(tmp_path / "saved").config.model.attention == "global"
+
+
+def test_platforms_share_a_model_and_are_told_apart(tmp_path) -> None:
+    others = [replace(network, platform=OTHER_PLATFORM) for network in NETWORKS]
+    predictor = LatencyNarFormerV2(
+        latency_config(), replace(TRAINING, epochs=15, learning_rate=6e-3)
+    )
+    predictor.fit([*NETWORKS, *others], np.concatenate([LATENCIES, 3 * LATENCIES]))
+    assert predictor.config.platforms == (PLATFORM, OTHER_PLATFORM)
+    ratio = predictor.predict(others) / predictor.predict(NETWORKS)
+    assert (ratio > 1.3).all()
+    predictor.save(tmp_path / "saved")
+    loaded = LatencyNarFormerV2.load(tmp_path / "saved")
+    np.testing.assert_array_equal(loaded.predict(others), predictor.predict(others))
+    with pytest.raises(InputError, match="is for platform 'toaster', but the predictor knows"):
+        predictor.predict([replace(NETWORKS[0], platform="toaster")])
+
+
+def test_one_platform_is_no_part_of_the_model() -> None:
+    predictor = fitted()
+    moved = [replace(NETWORKS[0], platform="toaster")]
+    assert predictor.config.platforms == ()
+    np.testing.assert_array_equal(predictor.predict(moved), predictor.predict(NETWORKS[:1]))
+
+
+def test_cells_are_learned_with_ranking_and_consistency() -> None:
+    cells = small_cells()
+    config = accuracy_config(2)
+    predictor = AccuracyNarFormerV2(config, replace(TRAINING, loss="squared"))
+    assert isinstance(predictor.objective(cells), RankingAndConsistency)
+    predictor.fit(cells, accuracies(cells))
+    alone = AccuracyNarFormerV2(replace(config, copies=0), replace(TRAINING, loss="squared"))
+    assert not isinstance(alone.objective(cells), RankingAndConsistency)
+    alone.fit(cells, accuracies(cells))
+    assert not np.allclose(predictor.predict(cells), alone.predict(cells))
+
+
+def test_consistency_is_taught_by_copies_that_are_numbered_otherwise() -> None:
+    cells = small_cells()[:3]
+    predictor = AccuracyNarFormerV2(accuracy_config(1))
+    model = predictor.make_model()
+    seen: list[Any] = []
+    model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    objective: Any = predictor.objective(cells)
+    batch = GraphBatch.from_graphs(predictor.encode(cells))
+    index = torch.arange(3)
+    objective(model, batch, torch.ones(3), index, torch.Generator().manual_seed(0))
+    original, copy = seen
+    labels = slice(0, 64)
+    for graph in range(3):
+        mine, theirs = (
+            b.node_features_NC[b.graph_index_N == graph][:, labels].numpy()
+            for b in (original, copy)
+        )
+        np.testing.assert_array_equal(np.unique(mine, axis=0), np.unique(theirs, axis=0))
+        assert mine.shape == theirs.shape
+    assert original.edge_index_2E.shape == copy.edge_index_2E.shape
+    assert not torch.equal(original.edge_index_2E, copy.edge_index_2E)

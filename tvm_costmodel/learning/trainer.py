@@ -1,0 +1,337 @@
+"""The trainer of every predictor made of torch.
+
+By default the recipe of NAR-Former V2, section 4.1, and of its public code: Adam, a learning rate
+that rises linearly over the first tenth of the steps and then falls linearly to 0, batches of 16,
+50 epochs, and the squared error of the ratio of predicted to measured latency.
+"""
+
+# ruff: noqa: N803, N806 (shape suffixes: G graphs)
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import pickle
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from relay_frontend.errors import CostModelError, InputError
+from tvm_costmodel.learning.graphs import Graph, GraphStore
+from tvm_costmodel.learning.losses import LOSSES, LossName, Objective, pointwise
+from tvm_costmodel.predictors.base import FitEvent, Progress, silent
+
+FloatArray = npt.NDArray[np.float64]
+PREDICT_BATCH = 256  # graphs at a time where nothing is learned
+
+
+# What torch.load and load_state_dict raise at files and weights that are not what they should be.
+_UNREADABLE = (OSError, EOFError, RuntimeError, LookupError, ValueError, pickle.PickleError)
+
+
+class TrainingError(CostModelError):
+    """Training ran, but its loss is no longer a finite number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How to train; the defaults are the paper's.
+
+    Args:
+        epochs: passes over the graphs.
+        batch_size: graphs per step; the last step of an epoch takes what is left.
+        learning_rate: its peak.
+        warmup: share of the steps over which the learning rate rises to its peak, 0 to 1.
+        weight_decay: decoupled from the gradient, as in AdamW.
+        loss: of each graph.
+        seed: of the initial weights, the order of the graphs and dropout.
+        device: ``auto`` is CUDA where there is a device.
+        amp: whether matrix products run in bfloat16.
+        compile: whether the model is compiled by ``torch.compile``.
+        keep_best: whether the weights of the epoch that validated best are kept, not the last.
+        patience: stop after so many epochs without a better validation; None never does.
+        state: file that is written after each epoch and resumed from where it exists.
+
+    Raises:
+        InputError: a value outside of its range.
+    """
+
+    epochs: int = 50
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    warmup: float = 0.1
+    weight_decay: float = 0.0
+    loss: LossName = "relative-squared"
+    seed: int = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    amp: bool = False
+    compile: bool = False
+    keep_best: bool = False
+    patience: int | None = None
+    state: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch_size < 1 or self.learning_rate <= 0:
+            raise InputError(f"epochs, batch_size and learning_rate must be positive: {self}")
+        if not 0 <= self.warmup < 1:
+            raise InputError(f"warmup is a share of the steps, from 0 to below 1: {self}")
+        if self.weight_decay < 0 or self.seed < 0:
+            raise InputError(f"weight_decay and seed must not be negative: {self}")
+        if self.patience is not None and self.patience < 1:
+            raise InputError(f"patience is a number of epochs, at least 1, or None: {self}")
+        if self.loss not in LOSSES:
+            raise InputError(f"unknown loss {self.loss!r}: choose one of {', '.join(LOSSES)}")
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise InputError(f"unknown device {self.device!r}: choose auto, cpu or cuda")
+
+    def torch_device(self) -> torch.device:
+        """The device to run on.
+
+        Raises:
+            InputError: ``cuda`` is asked for and there is none.
+        """
+        cuda = torch.cuda.is_available()
+        if self.device == "cuda" and not cuda:
+            raise InputError("device cuda: torch finds none here; choose auto or cpu")
+        return torch.device("cuda" if cuda and self.device != "cpu" else "cpu")
+
+
+def train(
+    model: nn.Module,
+    graphs: Sequence[Graph],
+    targets: FloatArray,
+    config: TrainingConfig,
+    *,
+    objective: Objective | None = None,
+    validation: tuple[Sequence[Graph], FloatArray] | None = None,
+    progress: Progress = silent,
+) -> None:
+    """Train ``model``, which maps a ``GraphBatch`` to ``[G]``, in place.
+
+    It is left on the device that it was trained on, in evaluation mode. One seed gives one model on
+    the CPU with an equal number of threads, whether or not it was interrupted and resumed; on CUDA,
+    whose sums over edges have no fixed order, it does up to rounding. Torch's global generators are
+    left as they were.
+
+    Args:
+        model: with its initial weights.
+        graphs: to learn from.
+        targets: positive, ``[num_graphs]``.
+        config: how.
+        objective: loss of a step; by default ``config.loss`` of each graph.
+        validation: graphs and targets of which the error is told after each epoch.
+        progress: told after each epoch.
+
+    Raises:
+        InputError: no graphs, targets that are not positive numbers, best weights or patience
+            without validation, or a state file of another training.
+        TrainingError: the loss is not finite after an epoch.
+    """
+    check_targets(len(graphs), targets)
+    if validation is not None:
+        check_targets(len(validation[0]), validation[1])
+    elif config.keep_best or config.patience is not None:
+        raise InputError("keep_best and patience judge by validation: give a validation set")
+    device = config.torch_device()
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+        run = _Run(model.to(device), graphs, targets, config, objective)
+        judge = None if validation is None else _judge(*validation, device)
+        for epoch in range(run.resume() + 1, config.epochs + 1):
+            loss = run.epoch(epoch)
+            error = None if judge is None else judge(model)
+            run.finish(epoch, error)
+            progress(FitEvent(step=epoch, steps=config.epochs, loss=loss, validation=error))
+            if run.out_of_patience(epoch):
+                break
+        run.take_best()
+    model.eval()
+
+
+def learning_rate_factor(step: int, total_steps: int, warmup: float) -> float:
+    """Learning rate of a step over its peak: up linearly from 0, then down linearly to 0."""
+    warmup_steps = warmup * total_steps
+    if step < warmup_steps:
+        return step / warmup_steps
+    return (total_steps - step) / (total_steps - warmup_steps)
+
+
+def check_targets(num_inputs: int, targets: FloatArray) -> None:
+    """See that there is something to learn from.
+
+    Raises:
+        InputError: no inputs, another number of targets, or a target that is not positive and
+            finite.
+    """
+    if not num_inputs:
+        raise InputError("training needs at least one input, got none")
+    if np.shape(targets) != (num_inputs,):
+        raise InputError(f"{num_inputs} inputs need as many targets, got {np.shape(targets)}")
+    bad = np.flatnonzero(~(np.isfinite(targets) & (np.asarray(targets) > 0)))
+    if len(bad):
+        raise InputError(
+            f"target {bad[0]} must be a positive number, got {targets[bad[0]]} "
+            f"({len(bad)} of {num_inputs} are not)"
+        )
+
+
+@torch.no_grad()
+def predict_store(model: nn.Module, store: GraphStore) -> FloatArray:
+    """Predictions of ``model`` in evaluation mode for all graphs of ``store``, ``[num_graphs]``."""
+    training = model.training
+    model.eval()
+    index = torch.split(torch.arange(len(store), device=store.device), PREDICT_BATCH)
+    predicted = torch.cat([model(store.batch(part)).double() for part in index])
+    model.train(training)
+    return predicted.cpu().numpy()
+
+
+def _judge(
+    graphs: Sequence[Graph], targets: FloatArray, device: torch.device
+) -> Callable[[nn.Module], float]:
+    """The mean absolute percentage error of a model on ``graphs``, in %."""
+    store = GraphStore(graphs, device)
+    measured = np.asarray(targets, dtype=np.float64)
+
+    def judge(model: nn.Module) -> float:
+        return float(100 * np.abs(predict_store(model, store) / measured - 1).mean())
+
+    return judge
+
+
+class _Run:
+    """One training: all that changes from epoch to epoch."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        graphs: Sequence[Graph],
+        targets: FloatArray,
+        config: TrainingConfig,
+        objective: Objective | None,
+    ) -> None:
+        self.config = config
+        self.model = model
+        self.device = config.torch_device()
+        self.store = GraphStore(graphs, self.device)
+        self.targets = torch.tensor(targets, dtype=torch.float32, device=self.device)
+        self.objective = objective or pointwise(config.loss)
+        self.called: Any = torch.compile(model, dynamic=True) if config.compile else model
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(),
+            lr=config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.steps_per_epoch = math.ceil(len(graphs) / config.batch_size)
+        self.best: dict[str, Tensor] = {}
+        self.best_error = math.inf
+        self.best_epoch = 0
+
+    def epoch(self, number: int) -> float:
+        """Train epoch ``number``, counted from 1; return its mean loss."""
+        # Seeded anew by the epoch, so that resuming needs no generator's state.
+        seed = int(np.random.SeedSequence([self.config.seed, number]).generate_state(1)[0])
+        torch.manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
+        order_G = torch.randperm(len(self.store), generator=generator).to(self.device)
+        loss_sum = torch.zeros((), device=self.device)
+        self.model.train()
+        first_step = (number - 1) * self.steps_per_epoch
+        for step, index_G in enumerate(torch.split(order_G, self.config.batch_size), first_step):
+            loss_sum += self._step(step, index_G, generator) * len(index_G)
+        loss = float(loss_sum) / len(self.store)
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the training loss of epoch {number} is {loss}; lower the learning rate, and look "
+                "for targets that are orders of magnitude apart for like networks"
+            )
+        return loss
+
+    def _step(self, step: int, index_G: Tensor, generator: torch.Generator) -> Tensor:
+        config = self.config
+        total = config.epochs * self.steps_per_epoch
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * learning_rate_factor(step, total, config.warmup)
+        batch = self.store.batch(index_G)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=config.amp):
+            loss = self.objective(self.called, batch, self.targets[index_G], index_G, generator)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        return loss.detach()
+
+    def finish(self, epoch: int, error: float | None) -> None:
+        """Remember the best weights and write the state."""
+        if error is not None and error < self.best_error:
+            self.best_error, self.best_epoch = error, epoch
+            if self.config.keep_best:
+                self.best = {k: v.detach().clone() for k, v in self.model.state_dict().items()}
+        if self.config.state is not None:
+            self._write(self.config.state, epoch)
+
+    def out_of_patience(self, epoch: int) -> bool:
+        """Whether validation has not improved for too long."""
+        return self.config.patience is not None and epoch - self.best_epoch >= self.config.patience
+
+    def take_best(self) -> None:
+        """Put the best weights into the model, where they were kept."""
+        if self.best:
+            self.model.load_state_dict(self.best)
+
+    def resume(self) -> int:
+        """Go on from the state file; the epoch that it was written after, 0 without one."""
+        path = self.config.state
+        if path is None or not path.exists():
+            return 0
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            if state["training"] != self._identity():
+                raise InputError(
+                    f"training state {path} belongs to another configuration or training set: "
+                    "remove it to start afresh, or name another file"
+                )
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except _UNREADABLE as error:
+            raise InputError(
+                f"training state {path} cannot be resumed from ({error}): remove it to start afresh"
+            ) from error
+        self.best, self.best_error = state["best"], state["best_error"]
+        self.best_epoch = state["best_epoch"]
+        # One that ran out of patience is as complete as one that did all its epochs.
+        epoch: int = state["epoch"]
+        return self.config.epochs if self.out_of_patience(epoch) else epoch
+
+    def _write(self, path: Path, epoch: int) -> None:
+        state = {
+            "training": self._identity(),
+            "epoch": epoch,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "best_error": self.best_error,
+            "best_epoch": self.best_epoch,
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            torch.save(state, scratch)
+            scratch.replace(path)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+    def _identity(self) -> str:
+        """Differs between trainings that must not go on from each other's state."""
+        free = {"state", "device", "compile"}
+        chosen = {k: v for k, v in asdict(self.config).items() if k not in free}
+        digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
+        digest.update(self.targets.cpu().numpy().tobytes())
+        digest.update(self.store.num_nodes.cpu().numpy().tobytes())
+        return digest.hexdigest()

@@ -1,0 +1,100 @@
+"""Options: plain values by name that change a nested configuration, as the command line gives them.
+
+``width=128`` changes the only field of that name, however deep it is; where several have it, a path
+says which: ``tokens.static=logarithm``.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, TypeVar
+
+from relay_frontend.errors import InputError
+
+ConfigT = TypeVar("ConfigT")
+
+
+def parse_options(text: str) -> dict[str, Any]:
+    """The options in ``name=value,name=value``; several values of one are joined by ``+``.
+
+    Raises:
+        InputError: a part has no name or no value, or a name occurs twice.
+    """
+    options: dict[str, Any] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (name and equals and value) or name in options:
+            raise InputError(f"option {part!r} of {text!r}: expected name=value, each name once")
+        options[name] = _plain(value)
+    return options
+
+
+def override(config: ConfigT, options: Mapping[str, Any]) -> tuple[ConfigT, dict[str, Any]]:
+    """``config`` with those of ``options`` that it knows, and the options that it does not know.
+
+    Args:
+        config: a frozen dataclass, whose fields may be such dataclasses.
+        options: values by field or by path.
+
+    Raises:
+        InputError: several fields have the name, or a value is of another type than the present.
+    """
+    paths = dict(_paths(config))
+    left: dict[str, Any] = {}
+    for name, value in options.items():
+        matches = [path for path in paths if path == name] or [
+            path for path in paths if path.rpartition(".")[2] == name
+        ]
+        if len(matches) > 1:
+            raise InputError(f"option {name!r} could be any of {', '.join(matches)}: say which")
+        if matches:
+            config = _replaced(config, matches[0].split("."), _like(paths[matches[0]], value, name))
+        else:
+            left[name] = value
+    return config, left
+
+
+def known_options(*configs: object) -> list[str]:
+    """Paths of all fields of some configurations, for messages."""
+    return sorted({path for config in configs for path, _ in _paths(config)})
+
+
+def _plain(text: str) -> Any:
+    if "+" in text:
+        return tuple(_plain(part) for part in text.split("+"))
+    try:
+        return ast.literal_eval(text.title() if text in {"true", "false", "none"} else text)
+    except (SyntaxError, ValueError):
+        return text
+
+
+def _paths(config: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    assert is_dataclass(config)
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            yield from _paths(value, f"{prefix}{field.name}.")
+        else:
+            yield f"{prefix}{field.name}", value
+
+
+def _like(present: object, value: Any, name: str) -> Any:
+    """``value`` in the type of the present one, as far as nothing is lost by it."""
+    if isinstance(present, tuple) and not isinstance(value, tuple):
+        return (value,)
+    if isinstance(present, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if present is not None and value is not None and type(value) is not type(present):
+        raise InputError(
+            f"option {name!r} is {value!r}, but a {type(present).__name__} such as {present!r} was "
+            "expected"
+        )
+    return value
+
+
+def _replaced(config: Any, path: list[str], value: Any) -> Any:
+    if len(path) > 1:
+        value = _replaced(getattr(config, path[0]), path[1:], value)
+    return replace(config, **{path[0]: value})
