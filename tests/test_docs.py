@@ -47,7 +47,7 @@ def shell_lines() -> list[str]:
 
 
 # These build, measure or never end; tests/measure and those of the command line do so in the small.
-SLOW = ("measure", "train", "compare", "demo", "serve", "tracker")
+SLOW = ("measure", "train", "evaluate", "compare", "demo", "serve", "tracker")
 
 
 @pytest.mark.usefixtures("model_in_cwd")

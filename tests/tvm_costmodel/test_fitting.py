@@ -6,6 +6,8 @@ import pytest
 
 from relay_frontend.errors import InputError
 from tests.tvm_costmodel.measured import PLATFORM, invented_measurements
+from tvm_costmodel.registry import platform_directory
+from tvm_costmodel.specs import parse_specs
 from tvm_costmodel.summaries import platform_rows
 
 
@@ -19,13 +21,51 @@ def test_both_predictors_are_assessed_in_and_out_of_their_families(fitted):
         assert result["label_noise"]["median"] == pytest.approx(1.0, abs=0.05)
 
 
+def test_runs_that_are_kept_are_not_done_again(tmp_path):
+    pytest.importorskip("torch", reason="training needs torch")
+    from tvm_costmodel.fitting import FitConfig, fit_platform  # noqa: PLC0415
+
+    specs = tuple(parse_specs("nnlp[width=8,epochs=1]"))
+    config = FitConfig(predictors=specs, folds=2, runs=tmp_path / "runs")
+    with invented_measurements(6) as database:
+        told: list[list[str]] = []
+        results = []
+        for name in ("first", "second"):
+            told.append([])
+            results.append(
+                fit_platform(database, PLATFORM.name, tmp_path / name, config, told[-1].append)
+            )
+    assert len(told[0]) == 2 + 3 + 1
+    assert told[1] == ["nnlp: fitting to all 6 networks"]
+    assert results[0] == results[1]
+    assert (platform_directory(PLATFORM.name, tmp_path / "second") / "nnlp").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("predictors", "message"),
+    [
+        ("flops", "flops has no checkpoint that could name"),
+        ("kernel-sum,kernel-sum", "one checkpoint of each"),
+        ("", "none were named"),
+        ("oracle", "unknown predictor 'oracle'"),
+    ],
+)
+def test_predictors_that_cannot_be_kept_are_refused(tmp_path, predictors, message):
+    pytest.importorskip("torch", reason="training needs torch")
+    from tvm_costmodel.fitting import FitConfig, fit_platform  # noqa: PLC0415
+
+    config = FitConfig(predictors=tuple(parse_specs(predictors)), folds=2)
+    with invented_measurements(4) as database, pytest.raises(InputError, match=message):
+        fit_platform(database, PLATFORM.name, tmp_path, config)
+
+
 def test_too_few_networks_are_refused(tmp_path):
     pytest.importorskip("torch", reason="training needs torch")
     from tvm_costmodel.fitting import fit_platform  # noqa: PLC0415
 
     with (
         invented_measurements(3) as database,
-        pytest.raises(InputError, match="3 measured networks, training needs at least 10"),
+        pytest.raises(InputError, match=r"3 measured networks.* needs at least 10"),
     ):
         fit_platform(database, PLATFORM.name, tmp_path)
 

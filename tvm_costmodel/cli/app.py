@@ -7,15 +7,25 @@ import sys
 import typer
 
 from relay_frontend.errors import CostModelError, InputError
-from tvm_costmodel.cli import databases, devices, estimating, learning, measuring, zoo
+from tvm_costmodel.cli import (
+    databases,
+    devices,
+    estimating,
+    evaluating,
+    learning,
+    measuring,
+    zoo,
+)
 
 # Which extra brings an optional package.
 _EXTRAS = {
     "alembic": "measure",
     "pyarrow": "measure",
     "scipy": "train",
+    "sklearn": "train",
     "sqlalchemy": "measure",
     "torch": "train",
+    "torch_geometric": "train",
 }
 
 app = typer.Typer(
@@ -34,6 +44,7 @@ for command in (
     devices.serve,
     devices.tracker,
     learning.train,
+    evaluating.evaluate,
     learning.compare,
     learning.platforms,
     learning.demo,

@@ -21,6 +21,7 @@ from tvm_costmodel.cli.options import (
     parse_shapes,
 )
 from tvm_costmodel.rendering import Format, print_rows
+from tvm_costmodel.specs import parse_specs
 
 if TYPE_CHECKING:
     from measure.campaign.types import NamedNetwork
@@ -30,25 +31,31 @@ def train(
     platform: PlatformOption,
     output: Annotated[Path, typer.Option(help="Directory of checkpoints to write into.")],
     data: MeasurementsOption = DEFAULT_DATABASE,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the networks.")] = 50,
-    width: Annotated[int, typer.Option(min=8, help="Width of NAR-Former V2.")] = 512,
+    predictors: Annotated[
+        str,
+        typer.Option(help="Names by commas, with options in brackets: nar-former-v2[width=64]."),
+    ] = ",".join(registry.PREDICTORS),
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over the networks, where any are made.")
+    ] = None,
     folds: Annotated[int, typer.Option(min=2, help="Parts of the cross-validation.")] = 5,
     seed: Annotated[int, typer.Option(help="Of weights, folds and boosting.")] = 0,
+    runs: Annotated[
+        Path | None,
+        typer.Option(help="Directory of the runs that quality is measured by; to go on from."),
+    ] = None,
     format_: FormatOption = Format.table,
 ) -> None:
-    """Train NAR-Former V2 and kernel-sum on measured latencies, and show how good they are."""
-    from tvm_costmodel.fitting import FitConfig, fit_platform  # noqa: PLC0415 (needs torch)
-    from tvm_costmodel.kernel_sum import KernelSumConfig  # noqa: PLC0415
+    """Train predictors on measured latencies, and show how good they are."""
+    from tvm_costmodel.fitting import FitConfig, fit_platform  # noqa: PLC0415 (needs scipy)
     from tvm_costmodel.measurements import open_measurements  # noqa: PLC0415
-    from tvm_costmodel.runtime import NarFormerV2Config  # noqa: PLC0415
-    from tvm_costmodel.training import TrainingConfig  # noqa: PLC0415
 
     config = FitConfig(
+        predictors=tuple(parse_specs(predictors)),
         folds=folds,
         seed=seed,
-        training=TrainingConfig(epochs=epochs, seed=seed),
-        model=NarFormerV2Config(width=width),
-        boosting=KernelSumConfig(seed=seed),
+        epochs=epochs,
+        runs=runs,
     )
     with open_measurements(data) as database:
         name = registry.resolve_platform(platform, database.platforms())

@@ -34,12 +34,15 @@ def test_compare_shows_both_estimates_and_names_unknown_operators(run, write, fi
     assert "outside of the vocabulary: Hardmax" in err
 
 
-def test_a_missing_optional_package_names_the_install_line(run, monkeypatch):
+def test_a_missing_optional_package_names_the_install_line(
+    run, monkeypatch, measured_database, tmp_path
+):
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.delitem(sys.modules, "tvm_costmodel.fitting", raising=False)
-    monkeypatch.delitem(sys.modules, "tvm_costmodel.training", raising=False)
-    monkeypatch.delitem(sys.modules, "tvm_costmodel.nar_former_v2", raising=False)
-    result = run("train", "--platform", "x", "--output", "checkpoints")
+    needs_torch = ("tvm_costmodel.learning.", "tvm_costmodel.predictors.nar_former_v2.")
+    for name in [name for name in sys.modules if name.startswith(needs_torch)]:
+        monkeypatch.delitem(sys.modules, name)
+    options = ("--platform", "tvm-relax", "--data", measured_database)
+    result = run("train", *options, "--output", tmp_path / "c")
     assert_one_message(result, 2, "needs torch", "tvm-costmodel[train]")
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 
 from relay_frontend.errors import InputError
-from tvm_costmodel.metrics import error_bound_accuracy, evaluate, kendall_tau, mape
+from tvm_costmodel.evaluation.metrics import (
+    error_bound_accuracy,
+    evaluate,
+    kendall_tau,
+    mape,
+    spearman,
+)
 
 MEASURED = [10.0, 20.0, 40.0, 80.0]
 PREDICTED = [10.4, 18.5, 50.0, 80.0]  # errors of 4 %, 7.5 %, 25 % and 0 %
@@ -31,9 +37,17 @@ def test_kendall_tau_counts_ordered_pairs() -> None:
     assert kendall_tau([4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0]) == pytest.approx(-1.0)
 
 
+def test_spearman_sees_ranks_alone() -> None:
+    assert spearman([1.0, 8.0, 27.0], [1.0, 2.0, 3.0]) == pytest.approx(1.0)
+    # Squared differences of ranks 0, 1, 1, 0: 1 - 6 * 2 / (4 * 15).
+    assert spearman([1.0, 3.0, 2.0, 4.0], [1.0, 2.0, 3.0, 4.0]) == pytest.approx(0.8)
+
+
 @pytest.mark.parametrize("predicted", [[5.0], [5.0, 5.0, 5.0]], ids=["one network", "all equal"])
 def test_undefined_rank_correlation_is_none(predicted: list[float]) -> None:
-    assert kendall_tau(predicted, list(range(1, len(predicted) + 1))) is None
+    measured = list(range(1, len(predicted) + 1))
+    assert kendall_tau(predicted, measured) is None
+    assert spearman(predicted, measured) is None
 
 
 def test_evaluate_gathers_all_metrics() -> None:

@@ -1,4 +1,4 @@
-"""How far predicted latencies are from measured ones, in the paper's measures and units."""
+"""How far predictions are from what was measured, in the paper's measures and units."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import kendalltau
+from scipy.stats import kendalltau, spearmanr
 
 from relay_frontend.errors import InputError
 
@@ -24,6 +24,7 @@ class Metrics:
         acc_5: share of the networks predicted within 5 %, in %.
         kendall_tau: Kendall's rank correlation (tau-b), -1 to 1; None where it is undefined (fewer
             than two networks, or all predictions or all labels equal).
+        spearman: Spearman's rank correlation, -1 to 1; None where it is undefined.
     """
 
     num_networks: int
@@ -31,14 +32,15 @@ class Metrics:
     acc_10: float
     acc_5: float
     kendall_tau: float | None
+    spearman: float | None
 
 
 def evaluate(predicted: npt.ArrayLike, measured: npt.ArrayLike) -> Metrics:
-    """All metrics of ``predicted`` against ``measured`` latencies, both ``[num_networks]`` in ms.
+    """All metrics of ``predicted`` against ``measured``, both ``[num_networks]``.
 
     Raises:
         InputError: no networks, lengths that differ, a value that is not finite, or a measured
-            latency that is not positive.
+            one that is not positive.
     """
     y_hat, y = _paired(predicted, measured)
     return Metrics(
@@ -47,6 +49,7 @@ def evaluate(predicted: npt.ArrayLike, measured: npt.ArrayLike) -> Metrics:
         acc_10=error_bound_accuracy(y_hat, y, 0.10),
         acc_5=error_bound_accuracy(y_hat, y, 0.05),
         kendall_tau=kendall_tau(y_hat, y),
+        spearman=spearman(y_hat, y),
     )
 
 
@@ -63,10 +66,21 @@ def error_bound_accuracy(predicted: npt.ArrayLike, measured: npt.ArrayLike, delt
 def kendall_tau(predicted: npt.ArrayLike, measured: npt.ArrayLike) -> float | None:
     """Kendall's tau-b of the two rankings; None where it is undefined."""
     y_hat, y = _paired(predicted, measured)
-    if len(y) < 2:
+    if _is_constant(y_hat) or _is_constant(y):
         return None
-    tau = float(kendalltau(y_hat, y).statistic)
-    return None if np.isnan(tau) else tau
+    return float(kendalltau(y_hat, y).statistic)
+
+
+def spearman(predicted: npt.ArrayLike, measured: npt.ArrayLike) -> float | None:
+    """Spearman's correlation of the two rankings; None where it is undefined."""
+    y_hat, y = _paired(predicted, measured)
+    if _is_constant(y_hat) or _is_constant(y):
+        return None
+    return float(spearmanr(y_hat, y).statistic)
+
+
+def _is_constant(values: FloatArray) -> bool:
+    return bool((values == values[0]).all())
 
 
 def _relative_errors(predicted: npt.ArrayLike, measured: npt.ArrayLike) -> FloatArray:
@@ -79,9 +93,9 @@ def _paired(predicted: npt.ArrayLike, measured: npt.ArrayLike) -> tuple[FloatArr
     y_hat, y = np.asarray(predicted, dtype=np.float64), np.asarray(measured, dtype=np.float64)
     if y_hat.shape != y.shape or y.ndim != 1 or not len(y):
         raise InputError(
-            "predicted and measured latencies must be two lists of one length, at least 1; got "
+            "predictions and measurements must be two lists of one length, at least 1; got "
             f"shapes {y_hat.shape} and {y.shape}"
         )
     if not (np.isfinite(y_hat).all() and np.isfinite(y).all() and (y > 0).all()):
-        raise InputError("latencies must be finite numbers of ms, measured ones above 0")
+        raise InputError("predictions and measurements must be finite numbers, the latter above 0")
     return y_hat, y

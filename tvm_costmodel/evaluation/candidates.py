@@ -1,0 +1,69 @@
+"""Predictors to compare, with the options that they were asked with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from relay_frontend.errors import InputError
+from tvm_costmodel.predictors import Task, create, predictor_class
+from tvm_costmodel.predictors.base import Predictor
+from tvm_costmodel.predictors.options import known_options
+from tvm_costmodel.specs import Spec
+
+_SEED, _EPOCHS = "seed", "epochs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A way to make a predictor, again and again.
+
+    Args:
+        name: of the predictor.
+        label: name and options; two candidates of one label count as the same.
+        seeded: whether the seed makes a difference.
+        make: a new predictor, not fitted, with a seed.
+    """
+
+    name: str
+    label: str
+    seeded: bool
+    make: Callable[[int], Predictor[Any]]
+
+
+def candidate(spec: Spec, task: Task, epochs: int | None = None) -> Candidate:
+    """The predictor of the registry that ``spec`` names.
+
+    Args:
+        spec: its name and options.
+        task: what it shall predict.
+        epochs: passes over the training data, for predictors that make any and whose spec does
+            not say.
+
+    Raises:
+        InputError: no such predictor or option, or a seed among the options.
+        MissingDependencyError: what it needs is not installed.
+    """
+    accepted = _option_names(spec.name, task)
+    if _SEED in spec.options:
+        raise InputError(f"{spec}: the number of runs chooses the seeds, leave out seed=")
+    if epochs is not None and _EPOCHS in accepted and _EPOCHS not in spec.options:
+        spec = Spec(spec.name, ",".join(filter(None, (spec.text, f"{_EPOCHS}={epochs}"))))
+    seeded = _SEED in accepted
+
+    def make(seed: int) -> Predictor[Any]:
+        options = {**spec.options, _SEED: seed} if seeded else spec.options
+        return create(spec.name, task, **options)
+
+    make(0)  # a wrong option fails before anything is loaded or fitted
+    return Candidate(name=spec.name, label=str(spec), seeded=seeded, make=make)
+
+
+def _option_names(name: str, task: Task) -> set[str]:
+    cls: Any = predictor_class(name, task)
+    config_type = getattr(cls, "config_type", None)
+    parts = [] if config_type is None else [config_type()]
+    if hasattr(cls, "default_training"):
+        parts.append(cls.default_training)
+    return {path.rpartition(".")[2] for path in known_options(*parts)}

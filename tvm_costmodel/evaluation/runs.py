@@ -1,0 +1,195 @@
+"""Fitting and asking every predictor on every split with every seed, once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from relay_frontend.errors import CostModelError
+from tvm_costmodel.datasets.dataset import Dataset
+from tvm_costmodel.evaluation.candidates import Candidate
+from tvm_costmodel.evaluation.conditions import conditions
+from tvm_costmodel.evaluation.protocols import IntArray, Split, SplitProtocol, describe
+from tvm_costmodel.evaluation.rows import (
+    TEST,
+    VALIDATION,
+    Predictions,
+    Run,
+    RunInfo,
+    RunKey,
+    RunStore,
+)
+from tvm_costmodel.predictors.base import FitEvent, Predictor
+
+State = Literal["begun", "fitting", "done", "known", "failed"]
+
+
+class PredictionError(CostModelError):
+    """A predictor answered something else than one finite number for each input."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEvent:
+    """How far an evaluation is.
+
+    Args:
+        state: ``begun``, ``fitting`` (with ``fit``), ``done``, ``known`` (it was there before), or
+            ``failed`` (with ``error``).
+        key: the run.
+        number: of the run, from 1.
+        total: runs in all.
+        fit: how far the fitting of this run is.
+        error: why it failed.
+        run: what has come out, where it is done or known.
+    """
+
+    state: State
+    key: RunKey
+    number: int
+    total: int
+    fit: FitEvent | None = None
+    error: CostModelError | None = None
+    run: Run | None = None
+
+
+RunProgress = Callable[[RunEvent], None]
+
+
+def evaluate(
+    dataset: Dataset[Any],
+    protocol: SplitProtocol,
+    candidates: Sequence[Candidate],
+    seeds: Sequence[int],
+    store: RunStore,
+    progress: RunProgress = lambda _event: None,
+) -> list[Run]:
+    """Do the runs that ``store`` lacks, and give all of them.
+
+    A predictor that does not look at the seed is run once, with the first. Finished runs are
+    written at once, so that an evaluation may be killed and started again. A predictor that fails
+    is told of and tried again the next time; the others go on.
+
+    Args:
+        dataset: what to fit to and to test on.
+        protocol: how it is divided.
+        candidates: predictors to compare.
+        seeds: of the repetitions.
+        store: where finished runs are.
+        progress: told what happens.
+
+    Returns:
+        The runs that succeeded, predictor by predictor.
+
+    Raises:
+        InputError: ``dataset`` cannot be divided so.
+    """
+    planned = list(_plan(dataset, protocol, candidates, seeds))
+    runs = []
+    for number, (candidate, split, key) in enumerate(planned, start=1):
+
+        def tell(state: State, _number: int = number, _key: RunKey = key, **values: Any) -> None:
+            event = RunEvent(state=state, key=_key, number=_number, total=len(planned), **values)
+            progress(event)
+
+        if store.has(key):
+            runs.append(store.read(key))
+            tell("known", run=runs[-1])
+            continue
+        tell("begun")
+        try:
+            run = _run(dataset, split, candidate.make(key.seed), key, tell)
+        except CostModelError as error:
+            tell("failed", error=error)
+            continue
+        store.write(run)
+        runs.append(run)
+        tell("done", run=run)
+    return runs
+
+
+def _plan(
+    dataset: Dataset[Any],
+    protocol: SplitProtocol,
+    candidates: Sequence[Candidate],
+    seeds: Sequence[int],
+) -> Iterator[tuple[Candidate, Split, RunKey]]:
+    """Seed by seed, so that an evaluation that is cut short has compared all predictors."""
+    splits = protocol.splits(dataset)
+    for seed in seeds:
+        for candidate in candidates:
+            if seed != seeds[0] and not candidate.seeded:
+                continue
+            for split in splits:
+                key = RunKey(
+                    dataset=dataset.name,
+                    data_digest=dataset.digest,
+                    task=dataset.task,
+                    protocol=describe(protocol),
+                    split=split.name,
+                    predictor=candidate.name,
+                    label=candidate.label,
+                    seed=seed,
+                )
+                yield candidate, split, key
+
+
+def _run(
+    dataset: Dataset[Any],
+    split: Split,
+    predictor: Predictor[Any],
+    key: RunKey,
+    tell: Callable[..., None],
+) -> Run:
+    train, watched = dataset.subset(split.train), None
+    if len(split.validation):
+        held_back = dataset.subset(split.validation)
+        watched = (held_back.inputs, held_back.targets)
+    begin = time.perf_counter()
+    predictor.fit(
+        train.inputs,
+        train.targets,
+        validation=watched,
+        progress=lambda event: tell("fitting", fit=event),
+    )
+    fitted = time.perf_counter()
+    parts = [(TEST, split.test), (VALIDATION, split.validation)]
+    predictions = _ask(predictor, dataset, [part for part in parts if len(part[1])])
+    end = time.perf_counter()
+    description = predictor.describe()
+    info = RunInfo(
+        key=key,
+        train_size=len(train),
+        fit_s=fitted - begin,
+        predict_s=end - fitted,
+        parameters=description.get("parameters"),
+        data_conditions=dataset.conditions,
+        conditions=conditions(),
+        description=description,
+    )
+    return Run(info=info, predictions=predictions)
+
+
+def _ask(
+    predictor: Predictor[Any], dataset: Dataset[Any], parts: Sequence[tuple[str, IntArray]]
+) -> Predictions:
+    indices = np.concatenate([part for _, part in parts])
+    asked = dataset.subset(indices)
+    answers = np.asarray(predictor.predict(asked.inputs), dtype=np.float64)
+    if answers.shape != (len(asked),) or not np.isfinite(answers).all():
+        raise PredictionError(
+            f"{predictor.name} was asked for {len(asked)} predictions and answered "
+            f"{int(np.isfinite(answers).sum())} finite numbers in the shape {answers.shape}"
+        )
+    return Predictions(
+        part=np.repeat([name for name, _ in parts], [len(part) for _, part in parts]),
+        network=np.array(asked.names),
+        family=np.array(asked.families),
+        platform=np.array(asked.platforms),
+        target=asked.expected,
+        prediction=answers,
+        noise=np.full(len(asked), np.nan) if asked.noise is None else asked.noise,
+    )
