@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from relay_frontend.errors import InputError
-from tvm_costmodel.predictors import Task, create, predictor_class
+from tvm_costmodel.predictors import Task, create, option_names
 from tvm_costmodel.predictors.base import Predictor
-from tvm_costmodel.predictors.options import known_options
 from tvm_costmodel.specs import Spec
 
 _SEED, _EPOCHS = "seed", "epochs"
@@ -45,7 +44,7 @@ def candidate(spec: Spec, task: Task, epochs: int | None = None) -> Candidate:
         InputError: no such predictor or option, or a seed among the options.
         MissingDependencyError: what it needs is not installed.
     """
-    accepted = _option_names(spec.name, task)
+    accepted = {path.rpartition(".")[2] for path in option_names(spec.name, task)}
     if _SEED in spec.options:
         raise InputError(f"{spec}: the number of runs chooses the seeds, leave out seed=")
     if epochs is not None and _EPOCHS in accepted and _EPOCHS not in spec.options:
@@ -58,12 +57,3 @@ def candidate(spec: Spec, task: Task, epochs: int | None = None) -> Candidate:
 
     make(0)  # a wrong option fails before anything is loaded or fitted
     return Candidate(name=spec.name, label=str(spec), seeded=seeded, make=make)
-
-
-def _option_names(name: str, task: Task) -> set[str]:
-    cls: Any = predictor_class(name, task)
-    config_type = getattr(cls, "config_type", None)
-    parts = [] if config_type is None else [config_type()]
-    if hasattr(cls, "default_training"):
-        parts.append(cls.default_training)
-    return {path.rpartition(".")[2] for path in known_options(*parts)}

@@ -6,6 +6,7 @@ XGBoost, and the estimates of a shipped checkpoint need none of them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Literal
 
@@ -82,10 +83,7 @@ def create(name: str, task: Task = "latency", **options: Any) -> Predictor[Any]:
     if preset is not None and preset not in presets:
         known = ", ".join(presets) or "none"
         raise InputError(f"{name} has no preset {preset!r}: known are {known}")
-    config_type = getattr(cls, "config_type", None)
-    parts = [] if config_type is None else [presets[preset]() if preset else config_type()]
-    if hasattr(cls, "default_training"):
-        parts.append(cls.default_training)
+    parts = _configurations(cls, presets[preset] if preset else None)
     left = options
     for index, part in enumerate(parts):
         parts[index], left = override(part, left)
@@ -96,3 +94,20 @@ def create(name: str, task: Task = "latency", **options: Any) -> Predictor[Any]:
         )
     made: Predictor[Any] = cls(*parts)
     return made
+
+
+def option_names(name: str, task: Task = "latency") -> list[str]:
+    """Paths of all options of a predictor, ``preset`` aside.
+
+    Raises:
+        InputError: there is no such predictor.
+        MissingDependencyError: what it needs is not installed.
+    """
+    return known_options(*_configurations(predictor_class(name, task)))
+
+
+def _configurations(cls: Any, preset: Callable[[], Any] | None = None) -> list[Any]:
+    """What the constructor of ``cls`` takes: its configuration and its training, if it has any."""
+    config_type = preset or getattr(cls, "config_type", None)
+    parts = [] if config_type is None else [config_type()]
+    return [*parts, cls.default_training] if hasattr(cls, "default_training") else parts

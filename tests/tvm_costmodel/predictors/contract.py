@@ -43,13 +43,7 @@ def small(name: str, task: predictors.Task) -> Predictor[Any]:
 
 
 def _skip_what_is_missing(name: str) -> None:
-    needed = {
-        "kernel-sum": "xgboost",
-        "nn-meter": "sklearn",
-        "flops": "scipy",
-        "flops-mac": "scipy",
-    }
-    if importlib.util.find_spec(needed.get(name, "torch_geometric")) is None:
+    if importlib.util.find_spec(_NEEDED.get(name, "torch_geometric")) is None:
         pytest.skip(f"{name} needs what is not installed")
     if name == "kernel-sum" and running_generation() == "relay":
         pytest.skip("XGBoost crashes in a process with Relay's OpenMP")
