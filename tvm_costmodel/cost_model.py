@@ -7,7 +7,6 @@ import tempfile
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,12 +20,15 @@ from measure.errors import UnknownPlatformError
 from measure.records import Latency
 from relay_frontend import load, module_generation, tokenize
 from relay_frontend.errors import InputError, NetworkError
+from relay_frontend.fusion import fuse
 from relay_frontend.graph import OpGraph
 from relay_frontend.kernel import Kernel
 from relay_frontend.onnx import bind_shapes, load_model
 from relay_frontend.vocabulary import unknown_operators
-from tvm_costmodel import registry
+from tvm_costmodel import familiarity, registry
 from tvm_costmodel.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from tvm_costmodel.estimates import Estimate
+from tvm_costmodel.explanation import Contributions, Explanation, grounds, of_kernels, of_operators
 from tvm_costmodel.predictors.kernel_sum import KernelSum
 from tvm_costmodel.runtime import NumpyPredictor
 
@@ -34,33 +36,6 @@ if TYPE_CHECKING:
     from measure.database import Database
 
 MEASURED = "measured"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Estimate:
-    """A latency of one inference of the whole batch.
-
-    Args:
-        latency_ms: the estimate.
-        low_ms: lower end of the interval that held 80 % of the networks kept from training; of a
-            measurement, the label less its noise, or what 80 % of the samples of an only round lie
-            within.
-        high_ms: its upper end. Networks unlike all of them may well lie outside.
-        source: ``nar-former-v2``, ``kernel-sum`` or ``measured``.
-        platform: name of the platform that it is for.
-        checkpoint: what made it: predictor, training set and version, or the timing protocol.
-        digest: of the network's operator graph.
-        unknown_ops: operators outside of the vocabulary, which make the estimate less certain.
-    """
-
-    latency_ms: float
-    low_ms: float
-    high_ms: float
-    source: str
-    platform: str
-    checkpoint: str
-    digest: str
-    unknown_ops: tuple[str, ...] = ()
 
 
 class CostModel:
@@ -146,6 +121,12 @@ class CostModel:
         """The kernel-sum predictor."""
         return KernelSum.load(self._checkpoint(registry.KERNEL_SUM))
 
+    @cached_property
+    def known_networks(self) -> familiarity.KnownNetworks | None:
+        """The networks that the checkpoint was trained on; None where it does not list them."""
+        directory = self._checkpoint(self.predictor) / familiarity.DIRECTORY
+        return familiarity.KnownNetworks.load(directory) if directory.is_dir() else None
+
     def estimate(
         self,
         network: Any,
@@ -176,22 +157,77 @@ class CostModel:
         if measured and (known := self._measured(graph)) is not None:
             return known
         if self.predictor == registry.KERNEL_SUM:
-            latency = self.kernel_sum.latency_ms(self._kernels(network, shapes, params))
+            kernels = self._kernels(network, shapes, params)
+            latency = self.kernel_sum.latency_ms(kernels)
             return self._make(graph, latency, self.kernel_sum.description, graph.unknown_ops)
         return self.estimate_graph(graph)
 
     def estimate_graph(self, graph: OpGraph) -> Estimate:
         """The estimate of NAR-Former V2 for an operator graph that was read already."""
         checkpoint, predictor = self.nar_former_v2
-        config = checkpoint.token_config
-        latency = float(predictor.predict([tokenize(graph, config)])[0])
-        description = {
-            "training_data": checkpoint.training_data,
-            "metrics": checkpoint.metrics,
-            "created_by": checkpoint.created_by,
-        }
-        unknown = unknown_operators(graph, config.vocabulary)
-        return self._make(graph, latency, description, unknown)
+        kernels = [fuse(graph)] if "kernel" in checkpoint.config.relations else None
+        tokens = tokenize(graph, checkpoint.token_config)
+        latency = float(predictor.predict([tokens], kernels)[0])
+        unknown = unknown_operators(graph, checkpoint.token_config.vocabulary)
+        return self._make(graph, latency, _description(checkpoint), unknown)
+
+    def explain(
+        self,
+        network: Any,
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        params: Collection[str] | None = None,
+    ) -> Explanation:
+        """What the estimate for ``network`` is made of, and which known networks it rests on.
+
+        It explains the predictor's own estimate, also of a network that was measured. NAR-Former V2
+        tells what each operator adds where its readout is ``contributions``; which of them are
+        fused is guessed (:mod:`relay_frontend.fusion`). Kernel-sum tells the time of each kernel
+        that the compiler makes.
+
+        Args:
+            network: as for :meth:`estimate`.
+            shapes: as for :meth:`estimate`.
+            params: as for :meth:`estimate`.
+
+        Raises:
+            NetworkError: the network cannot be read.
+            DynamicShapeError: a dimension is symbolic.
+            CheckpointError: there is no checkpoint to estimate with, or it is damaged.
+        """
+        graph = load(network, shapes, params)
+        contributions: Contributions | None
+        if self.predictor == registry.KERNEL_SUM:
+            kernels = self._kernels(network, shapes, params)
+            times = self.kernel_sum.predict_kernels(kernels)
+            description: Mapping[str, Any] = self.kernel_sum.description
+            estimate = self._make(graph, float(times.sum()), description, graph.unknown_ops)
+            contributions, missing = of_kernels(kernels, times), None
+        else:
+            description = _description(self.nar_former_v2[0])
+            estimate = self.estimate_graph(graph)
+            contributions, missing = self._contributions(graph)
+        return Explanation(
+            estimate=estimate,
+            measured=self._measured(graph),
+            contributions=contributions,
+            missing=missing,
+            grounds=grounds(graph, self.known_networks, description),
+        )
+
+    def _contributions(self, graph: OpGraph) -> tuple[Contributions | None, str | None]:
+        """What adds up to the estimate of NAR-Former V2, or why that cannot be told."""
+        checkpoint, predictor = self.nar_former_v2
+        readout = checkpoint.config.readout
+        if readout != "contributions":
+            return None, (
+                f"The checkpoint has the readout {readout!r}, which answers for the network as a "
+                "whole: what its kernels and operators add cannot be told. Train one that adds "
+                "them up (tvm-costmodel train --predictors 'nar-former-v2[readout=contributions]'),"
+                " or ask for kernel-sum (--predictor kernel-sum)"
+            )
+        groups = fuse(graph)
+        tokens = tokenize(graph, checkpoint.token_config)
+        return of_operators(graph, groups, predictor.contributions(tokens, groups)), None
 
     def _checkpoint(self, predictor: str) -> Path:
         """The directory of a predictor's checkpoint.
@@ -262,6 +298,15 @@ class CostModel:
             return _module_kernels(network, self.platform, params)
         with KernelFinder(self.platform) as finder:
             return finder.find(bind_shapes(load_model(network), shapes))
+
+
+def _description(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a checkpoint of NAR-Former V2 says of itself, as kernel-sum's description does."""
+    return {
+        "training_data": checkpoint.training_data,
+        "metrics": checkpoint.metrics,
+        "created_by": checkpoint.created_by,
+    }
 
 
 def _resolve(platform: str, with_checkpoint: Sequence[str], measured: Sequence[str]) -> str:

@@ -2,7 +2,8 @@
 
 Quality is measured on networks that a predictor has not seen: *in domain* by cross-validation
 within every family, *out of family* by leaving out one family after the other. The checkpoint
-itself is fitted to everything.
+itself is fitted to everything; it lists the networks, so that an estimate can tell how like them a
+network is.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 
 from measure.database import Database
 from relay_frontend.errors import InputError
-from tvm_costmodel import registry
+from tvm_costmodel import familiarity, registry
 from tvm_costmodel.checkpoint import package_version
 from tvm_costmodel.datasets.dataset import Dataset
 from tvm_costmodel.datasets.measured import measured
@@ -28,6 +29,7 @@ from tvm_costmodel.evaluation.protocols import InDomain, LeaveOneFamilyOut, Spli
 from tvm_costmodel.evaluation.rows import TEST, Predictions, RunStore
 from tvm_costmodel.evaluation.runs import RunEvent
 from tvm_costmodel.evaluation.runs import evaluate as evaluate_runs
+from tvm_costmodel.familiarity import KnownNetworks
 from tvm_costmodel.predictors.base import Network, Predictor
 from tvm_costmodel.specs import Spec
 
@@ -102,7 +104,10 @@ def fit_platform(
                 metrics=metrics[chosen.name],
                 created_by=package_version(),
             )
+            graphs = [network.graph for network in data.inputs]
+            listed = KnownNetworks.of(graphs, data.names, data.families)
             predictor.save(target / chosen.name)
+            listed.save(target / chosen.name / familiarity.DIRECTORY)
     return metrics
 
 

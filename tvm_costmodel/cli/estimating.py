@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import onnx
@@ -12,6 +13,7 @@ from measure.client import Worker
 from relay_frontend.errors import InputError, UnknownOperatorError
 from relay_frontend.onnx import bind_shapes, load_model, read_onnx
 from tvm_costmodel import registry
+from tvm_costmodel.cli.explaining import check_format, print_explanation
 from tvm_costmodel.cli.options import (
     CheckpointsOption,
     FormatOption,
@@ -22,6 +24,7 @@ from tvm_costmodel.cli.options import (
     parse_shapes,
 )
 from tvm_costmodel.cost_model import CostModel, saved_model
+from tvm_costmodel.estimates import Estimate
 from tvm_costmodel.rendering import Format, print_rows
 
 
@@ -40,20 +43,37 @@ def estimate(
     allow_unknown: Annotated[
         bool, typer.Option(help="Accept operators outside of the vocabulary, by their category.")
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option(
+            "--explain", help="Tell where the latency comes from, and what the estimate rests on."
+        ),
+    ] = False,
     format_: FormatOption = Format.table,
 ) -> None:
     """Estimate the latency of one inference, without building the network."""
+    if explain:
+        check_format(format_)
     model = CostModel.load(
         platform, predictor=predictor, checkpoints=checkpoints, database=database
     )
+    if explain:
+        explanation = model.explain(network, parse_shapes(shape))
+        _check_operators(explanation.estimate, network, allow_unknown=allow_unknown)
+        print_explanation(explanation, format_, title=str(network))
+        return
     result = model.estimate(network, parse_shapes(shape))
+    _check_operators(result, network, allow_unknown=allow_unknown)
+    print_rows([asdict(result)], format_, title=str(network))
+
+
+def _check_operators(result: Estimate, network: Path, *, allow_unknown: bool) -> None:
     if result.unknown_ops and not allow_unknown:
         raise UnknownOperatorError(
             f"{network}: operators outside of the checkpoint's vocabulary: "
             f"{', '.join(result.unknown_ops)}; an estimate knows only their shapes. To accept "
             "that: --allow-unknown"
         )
-    print_rows([asdict(result)], format_, title=str(network))
 
 
 def tokens(

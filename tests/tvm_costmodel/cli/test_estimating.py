@@ -10,7 +10,7 @@ import pytest
 from onnx import helper
 
 from measure.zoo import sample
-from tests.networks import conv_bn_relu, model
+from tests.networks import conv_bn_relu, model, zoo_network
 from tests.tvm_costmodel.cli.messages import assert_one_message
 from tests.tvm_costmodel.measured import PLATFORM
 
@@ -34,6 +34,43 @@ def test_estimate_gives_what_a_database_has_measured(run, write, fitted, measure
     assert json.loads(plain)["source"] == "nar-former-v2"
     assert json.loads(looked_up)["source"] == "measured"
     assert "2 timing rounds" in json.loads(looked_up)["checkpoint"]
+
+
+def test_explain_prints_kernels_types_and_known_families(run, write, fitted_contributions):
+    path = write(zoo_network("densenet"))
+    options = ("--platform", "tvm-relax", "--checkpoints", fitted_contributions)
+    code, out, _ = run("estimate", path, *options, "--explain")
+    assert code == 0
+    for part in (
+        "latency_ms",
+        "conv2d",
+        "others",
+        "with what is fused",
+        "known networks",
+        "usual distance",
+    ):
+        assert part in out
+    _, text, _ = run("estimate", path, *options, "--explain", "--format", "json")
+    explained = json.loads(text)
+    kernels = explained["contributions"]["kernels"]
+    assert len(kernels) > 11
+    total = sum(kernel["latency_ms"] for kernel in kernels)
+    assert total == pytest.approx(explained["estimate"]["latency_ms"], rel=1e-5)
+    assert sum(family["near"] for family in explained["grounds"]["families"]) == 10
+
+
+def test_explain_says_what_a_checkpoint_cannot_tell(run, write):
+    code, out, _ = run("estimate", write(conv_bn_relu()), "--platform", "tvm-relay", "--explain")
+    assert code == 0
+    assert "families that it was trained on" in out or "known families that it rests on" in out
+
+
+def test_an_explanation_is_no_csv_and_accepts_no_unknown_operators(run, write, fitted):
+    path = write(model([helper.make_node("Hardmax", ["x"], ["y"])]))
+    options = ("--platform", "tvm-relax", "--checkpoints", fitted[0], "--explain")
+    assert_one_message(run("estimate", path, *options, "--format", "csv"), 2, "several tables")
+    assert_one_message(run("estimate", path, *options), 2, "vocabulary: Hardmax")
+    assert run("estimate", path, *options, "--allow-unknown")[0] == 0
 
 
 def test_a_database_that_is_not_there_is_not_made(run, write, fitted, tmp_path):

@@ -1,0 +1,32 @@
+"""What the cost model answers: a latency with its interval, and where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A latency of one inference of the whole batch.
+
+    Args:
+        latency_ms: the estimate.
+        low_ms: lower end of the interval that held 80 % of the networks kept from training; of a
+            measurement, the label less its noise, or what 80 % of the samples of an only round lie
+            within.
+        high_ms: its upper end. Networks unlike all of them may well lie outside.
+        source: ``nar-former-v2``, ``kernel-sum`` or ``measured``.
+        platform: name of the platform that it is for.
+        checkpoint: what made it: predictor, training set and version, or the timing protocol.
+        digest: of the network's operator graph.
+        unknown_ops: operators outside of the vocabulary, which make the estimate less certain.
+    """
+
+    latency_ms: float
+    low_ms: float
+    high_ms: float
+    source: str
+    platform: str
+    checkpoint: str
+    digest: str
+    unknown_ops: tuple[str, ...] = ()
