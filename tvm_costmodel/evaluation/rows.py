@@ -8,10 +8,12 @@ each in any program that reads Parquet.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -126,7 +128,7 @@ class Run:
 
 
 class RunStore:
-    """The runs in a directory. Safe to share between processes that do different runs.
+    """The runs in a directory. Safe to share between processes, which claim what they do.
 
     Args:
         directory: made when the first run is written.
@@ -138,6 +140,33 @@ class RunStore:
     def has(self, key: RunKey) -> bool:
         """Whether the run is there."""
         return self._path(_RUNS, key.id).is_file()
+
+    @contextmanager
+    def claim(self, key: RunKey, *, wait: bool = False) -> Iterator[bool]:
+        """Keep other processes from doing the run meanwhile.
+
+        The system gives a claim back when the process ends, however it ends.
+
+        Args:
+            key: the run.
+            wait: for the claim of another process to end.
+
+        Yields:
+            Whether no other process has claimed it; a run that is there cannot be claimed from one.
+        """
+        if self.has(key):
+            yield True
+            return
+        path = self._path(_RUNS, f".{key.id}").with_suffix(".lock")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+            path.unlink(missing_ok=True)
 
     def write(self, run: Run) -> None:
         """Add a run, or put it in the place of the same one."""

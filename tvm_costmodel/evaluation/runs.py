@@ -70,8 +70,9 @@ def evaluate(
     """Do the runs that ``store`` lacks, and give all of them.
 
     A predictor that does not look at the seed is run once, with the first. Finished runs are
-    written at once, so that an evaluation may be killed and started again. A predictor that fails
-    is told of and tried again the next time; the others go on.
+    written at once, so that an evaluation may be killed and started again. Several processes may
+    share ``store`` and the work: each does what no other does, and waits for the rest at the end. A
+    predictor that fails is told of and tried again the next time; the others go on.
 
     Args:
         dataset: what to fit to and to test on.
@@ -87,28 +88,28 @@ def evaluate(
     Raises:
         InputError: ``dataset`` cannot be divided so.
     """
-    planned = list(_plan(dataset, protocol, candidates, seeds))
-    runs = []
-    for number, (candidate, split, key) in enumerate(planned, start=1):
+    planned = list(enumerate(_plan(dataset, protocol, candidates, seeds), start=1))
+    done: dict[int, Run] = {}
+    left = planned
+    for wait in (False, True):
+        elsewhere = []
+        for number, (candidate, split, key) in left:
 
-        def tell(state: State, _number: int = number, _key: RunKey = key, **values: Any) -> None:
-            event = RunEvent(state=state, key=_key, number=_number, total=len(planned), **values)
-            progress(event)
+            def tell(state: State, _number: int = number, _key: RunKey = key, **more: Any) -> None:
+                progress(RunEvent(state=state, key=_key, number=_number, total=len(planned), **more))
 
-        if store.has(key):
-            runs.append(store.read(key))
-            tell("known", run=runs[-1])
-            continue
-        tell("begun")
-        try:
-            run = _run(dataset, split, candidate.make(key.seed), key, tell)
-        except CostModelError as error:
-            tell("failed", error=error)
-            continue
-        store.write(run)
-        runs.append(run)
-        tell("done", run=run)
-    return runs
+            with store.claim(key, wait=wait) as claimed:
+                if not claimed:
+                    elsewhere.append((number, (candidate, split, key)))
+                elif store.has(key):
+                    done[number] = store.read(key)
+                    tell("known", run=done[number])
+                elif (run := _attempt(dataset, split, candidate, key, tell)) is not None:
+                    store.write(run)
+                    done[number] = run
+                    tell("done", run=run)
+        left = elsewhere
+    return [done[number] for number in sorted(done)]
 
 
 def _plan(
@@ -135,6 +136,22 @@ def _plan(
                     seed=seed,
                 )
                 yield candidate, split, key
+
+
+def _attempt(
+    dataset: Dataset[Any],
+    split: Split,
+    candidate: Candidate,
+    key: RunKey,
+    tell: Callable[..., None],
+) -> Run | None:
+    """The run; None where it failed, which is told of."""
+    tell("begun")
+    try:
+        return _run(dataset, split, candidate.make(key.seed), key, tell)
+    except CostModelError as error:
+        tell("failed", error=error)
+        return None
 
 
 def _run(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -15,8 +17,8 @@ from relay_frontend.errors import InputError
 from tests.tvm_costmodel.evaluation.examples import Biased, biased, numbers
 from tvm_costmodel.evaluation.candidates import Candidate, candidate
 from tvm_costmodel.evaluation.protocols import InDomain, LeaveOneFamilyOut
-from tvm_costmodel.evaluation.rows import RunStore, select
-from tvm_costmodel.evaluation.runs import evaluate
+from tvm_costmodel.evaluation.rows import Run, RunStore, select
+from tvm_costmodel.evaluation.runs import RunEvent, evaluate
 from tvm_costmodel.specs import Spec
 
 TWO_FAMILIES = LeaveOneFamilyOut(families=("a", "b"))
@@ -67,6 +69,35 @@ def test_what_is_there_is_not_done_again(tmp_path):
     assert states == ["known", "known", "begun", "done", "begun", "done"]
     assert [(e.number, e.total) for e in events if e.state == "done"] == [(3, 4), (4, 4)]
     assert [e.fit.step for e in events if e.fit] == [1, 2, 1, 2]
+
+
+def test_what_another_process_does_is_waited_for_and_not_done_again(tmp_path):
+    store, events, (one, made) = RunStore(tmp_path), [], biased()
+    (theirs, _) = evaluate(numbers(), TWO_FAMILIES, [biased()[0]], [0], RunStore(tmp_path / "b"))
+
+    def share() -> list[Run]:
+        return evaluate(numbers(), TWO_FAMILIES, [one], [0], store, tell)
+
+    def tell(event: RunEvent) -> None:
+        events.append((event.state, event.key.split))
+        if event.state == "done":
+            ours_is_done.set()
+
+    ours_is_done = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        with RunStore(tmp_path).claim(theirs.key):
+            sharing = pool.submit(share)
+            assert ours_is_done.wait(60)
+            RunStore(tmp_path).write(theirs)
+        runs = sharing.result()
+    assert [run.key.split for run in runs] == ["a", "b"]
+    assert len(made) == 1
+    assert [event for event in events if event[0] != "fitting"] == [
+        ("begun", "b"),
+        ("done", "b"),
+        ("known", "a"),
+    ]
+    assert not list(tmp_path.glob("runs/.*")), "no claim is left behind"
 
 
 @pytest.mark.parametrize(
