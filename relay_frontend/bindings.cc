@@ -8,12 +8,14 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
 #include "relay_frontend/canonical/canonicalize.h"
-#include "relay_frontend/graph.h"
 #include "relay_frontend/canonical/patterns.h"
+#include "relay_frontend/fusion.h"
+#include "relay_frontend/graph.h"
 #include "relay_frontend/tokens.h"
 #include "relay_frontend/vocabulary.h"
 
@@ -78,19 +80,41 @@ nb::tuple tokens(const Graph& graph, const TokenConfig& config) {
                         to_numpy<float, 1>(std::move(result.static_features)));
 }
 
+nb::object kernels(const Graph& graph) {
+  const std::vector<std::int64_t> found = fuse(graph);
+  Array<std::int64_t> array;
+  array.columns = found.size();
+  array.data.reset(new std::int64_t[found.size()]);
+  std::copy(found.begin(), found.end(), array.data.get());
+  return to_numpy<std::int64_t, 1>(std::move(array));
+}
+
 // --- From Python to C++ ------------------------------------------------------------------------
 
 using Strings = std::vector<std::string>;
 using Pairs = std::vector<nb::tuple>;
 
 void init_token_config(TokenConfig* config, std::size_t frequencies, std::size_t shape_dims,
-                       std::size_t input_dims, std::size_t vocabulary_size, bool one_hot_type,
-                       bool node_position, bool costs, const Strings& values,
-                       const std::string& static_features) {
+                       std::size_t input_dims, std::vector<std::int64_t> divisors,
+                       std::size_t vocabulary_size, const std::vector<std::size_t>& operators,
+                       bool one_hot_type, bool node_position, bool costs, bool fused,
+                       const Strings& values, const std::string& static_features) {
+  // None are named where all of them count as themselves.
+  std::vector<bool> named(vocabulary().operators.size(), operators.empty());
+  for (std::size_t index : operators) named[index] = true;
   std::vector<Encoding> encodings;
   for (const std::string& name : values) encodings.push_back(encoding_named(name));
-  new (config) TokenConfig{frequencies,  shape_dims,    input_dims, vocabulary_size,
-                           one_hot_type, node_position, costs,      std::move(encodings),
+  new (config) TokenConfig{frequencies,
+                           shape_dims,
+                           input_dims,
+                           std::move(divisors),
+                           vocabulary_size,
+                           std::move(named),
+                           one_hot_type,
+                           node_position,
+                           costs,
+                           fused,
+                           std::move(encodings),
                            encoding_named(static_features)};
 }
 
@@ -156,7 +180,8 @@ void configure(const Pairs& operators, const Pairs& dtypes, const Pairs& categor
   tables = {};
   for (const nb::tuple& row : operators) {
     add_operator(to_text(row[0]), nb::cast<Strings>(row[1]), nb::cast<Strings>(row[2]),
-                 to_text(row[3]), to_text(row[4]));
+                 to_text(row[3]), to_text(row[4]), nb::cast<std::int64_t>(row[5]),
+                 static_cast<Pattern>(nb::cast<int>(row[6])));
   }
   for (const nb::tuple& row : dtypes) {
     tables.dtypes.push_back({nb::cast<std::string>(row[0]), nb::cast<std::int64_t>(row[1])});
@@ -205,13 +230,15 @@ NB_MODULE(_native, module) {
            [](const Graph& graph) {
              return all_to_python(graph.unknown_ops(), [](Text t) { return to_python(t); });
            })
+      .def("fuse", &kernels)
       .def("tokens", &tokens, nb::arg("config"));
 
   nb::class_<TokenConfig>(module, "TokenConfig")
       .def("__init__", &init_token_config, nb::kw_only(), nb::arg("frequencies"),
-           nb::arg("shape_dims"), nb::arg("input_dims"), nb::arg("vocabulary_size"),
-           nb::arg("one_hot_type"), nb::arg("node_position"), nb::arg("costs"),
-           nb::arg("values"), nb::arg("static"));
+           nb::arg("shape_dims"), nb::arg("input_dims"), nb::arg("divisors"),
+           nb::arg("vocabulary_size"), nb::arg("operators"), nb::arg("one_hot_type"),
+           nb::arg("node_position"), nb::arg("costs"), nb::arg("fused"), nb::arg("values"),
+           nb::arg("static"));
 
   module.def("configure", &configure, nb::arg("operators"), nb::arg("dtypes"),
              nb::arg("categories"), nb::arg("onnx"), nb::arg("relay"), nb::arg("relax"),

@@ -11,7 +11,6 @@ namespace relay_frontend {
 namespace {
 
 constexpr std::int64_t kLrnFlopsPerElement = 4;
-constexpr std::int64_t kSoftmaxFlops = 5;
 
 std::int64_t product(Ints values) {
   std::int64_t result = 1;

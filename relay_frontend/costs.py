@@ -10,17 +10,46 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from relay_frontend.graph import Operator
 from relay_frontend.nodes import Node
 from relay_frontend.operators import OPERATORS
 
 _LRN_FLOPS_PER_ELEMENT = 4  # scale, add bias, power, divide; squaring and summing the window apart
 _SOFTMAX_FLOPS = 5  # subtract the maximum (2 passes), exponentiate, sum, divide
 
+_ONE_EXPONENTIAL = (
+    *("exp", "log", "softmax", "log_softmax", "sigmoid", "tanh", "silu", "elu", "selu", "celu"),
+    *("sin", "cos", "tan", "asin", "acos", "atan"),
+    *("sinh", "cosh", "asinh", "acosh", "atanh"),
+)
+TRANSCENDENTALS: dict[str, int] = {
+    **dict.fromkeys(_ONE_EXPONENTIAL, 1),
+    "softplus": 2,
+    "mish": 3,
+    # Calls of the C library where the others are vectorized: by TVM 0.16 on a core with AVX-512 a
+    # sigmoid takes 1 ns, an erf 11, the power in a local response normalization 6.
+    **dict.fromkeys(("erf", "gelu"), 10),
+    **dict.fromkeys(("power", "lrn"), 6),
+}
+"""Exponentials that take as long as an element of the output, by operator; none of the others."""
+
 
 def flops(node: Node) -> int:
     """Floating-point operations of one execution of ``node``."""
     rule, _, factor = OPERATORS[node.op].cost.partition("*")
     return RULES[rule](node) * int(factor or 1)
+
+
+def transcendentals(operator: Operator) -> int:
+    """Transcendental functions that ``operator`` evaluates, in exponentials that take as long.
+
+    They are among its FLOPs too, and counted apart as in XLA's ``HloCostAnalysis``, since they need
+    many instructions each. An attention has a softmax over its scores, of which there are as many
+    as its FLOPs tell (with as many features in the values as in the queries).
+    """
+    if operator.op == "attention" and operator.shape:
+        return operator.flops // (4 * operator.shape[-1] + 1 + _SOFTMAX_FLOPS)
+    return TRANSCENDENTALS.get(operator.op, 0) * operator.type.num_elements
 
 
 def param_bytes(node: Node) -> int:

@@ -20,56 +20,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from relay_frontend.fusion_patterns import (
+    ANCHOR,
+    BROADCAST,
+    ELEMENTWISE,
+    INJECTIVE,
+    OPAQUE,
+    PATTERN_OF,
+    REDUCTION,
+    TUPLE,
+)
 from relay_frontend.graph import Operator, OpGraph, TensorType, itemsize
 from relay_frontend.kernel import NO_KERNEL, Kernel
-from relay_frontend.operators import OPERATORS
+from relay_frontend.native import NativeOpGraph
 
-# TVM's TOpPattern. Up to broadcast, operators join nearly anything; an anchor takes element-wise
-# operators behind it; nothing joins an opaque operator.
-_ELEMENTWISE, _BROADCAST, _INJECTIVE, _REDUCTION, _ANCHOR, _TUPLE, _OPAQUE = range(7)
-
-_MAX_FUSED = 256
-_ANCHOR_COSTS = ("convolution", "transposed_convolution", "window", "product", "attention")
-_PATTERN_OF_CATEGORY = {
-    "elementwise": _ELEMENTWISE,
-    "broadcast": _BROADCAST,
-    "injective": _INJECTIVE,
-    "reduction": _REDUCTION,
-    "opaque": _OPAQUE,
-}
-# Where TVM's pattern is not that of the category. A batch norm is a product and a sum by the time
-# that TVM fuses; the other norms end in a kernel that takes what follows.
-_EXCEPTIONS = {
-    "batch_norm": _BROADCAST,
-    "softmax": _ANCHOR,
-    "log_softmax": _ANCHOR,
-    "global_avg_pool2d": _ANCHOR,
-    "global_max_pool2d": _ANCHOR,
-    "layer_norm": _ANCHOR,
-    "group_norm": _ANCHOR,
-    "instance_norm": _ANCHOR,
-    "rms_norm": _ANCHOR,
-    "l2_normalize": _ANCHOR,
-    "roi_align": _ANCHOR,
-    "one_hot": _ANCHOR,
-    "prelu": _BROADCAST,
-    "broadcast_to": _BROADCAST,
-    "tile": _BROADCAST,
-    "triangle": _ELEMENTWISE,
-    "einsum": _INJECTIVE,
-    "scatter_elements": _OPAQUE,
-    "scatter_nd": _OPAQUE,
-}
-
-
-def _pattern(op: str) -> int:
-    spec = OPERATORS[op]
-    if spec.cost.partition("*")[0] in _ANCHOR_COSTS:
-        return _ANCHOR
-    return _EXCEPTIONS.get(op, _PATTERN_OF_CATEGORY[spec.category])
-
-
-_PATTERNS = {op: _pattern(op) for op in OPERATORS}
+_MAX_FUSED = 256  # and kMaxFused of fusion.cc
 
 
 def fuse(graph: OpGraph) -> np.ndarray:
@@ -77,6 +42,9 @@ def fuse(graph: OpGraph) -> np.ndarray:
 
     Kernels are numbered from 0 by their last operators, which is an order in which they can run.
     """
+    if isinstance(graph, NativeOpGraph):
+        kernels: np.ndarray = graph.native.fuse()
+        return kernels
     flow = _Flow(graph)
     groups = _Groups(flow)
     for phase in range(3):
@@ -134,17 +102,17 @@ class _Flow:
         if op == "split":
             key = (operator.inputs, operator.attrs["axis"])
             if key not in self._splits:
-                self._splits[key] = self._add(_INJECTIVE, producers)
-            return self._splits[key], self._add(_INJECTIVE, [self._splits[key]])
+                self._splits[key] = self._add(INJECTIVE, producers)
+            return self._splits[key], self._add(INJECTIVE, [self._splits[key]])
         if op == "item" and inputs:
-            return self.stages[inputs[0]], self._add(_INJECTIVE, producers)
+            return self.stages[inputs[0]], self._add(INJECTIVE, producers)
         if op == "concatenate":
-            producers = [self._add(_TUPLE, producers, [_INJECTIVE] * len(producers))]
-        pattern = _PATTERNS[op]
+            producers = [self._add(TUPLE, producers, [INJECTIVE] * len(producers))]
+        pattern = PATTERN_OF[op]
         edges = None
-        if pattern == _BROADCAST:
+        if pattern == BROADCAST:
             same = [graph.operators[i].shape == operator.shape for i in inputs]
-            edges = [_ELEMENTWISE if s else _BROADCAST for s in same]
+            edges = [ELEMENTWISE if s else BROADCAST for s in same]
         stage = self._add(pattern, producers, edges)
         return stage, stage
 
@@ -162,7 +130,7 @@ class _Flow:
 def _post_dominators(flow: _Flow) -> tuple[list[int], list[int]]:
     """The immediate post-dominator of each stage, -1 without one, and the pattern on the ways."""
     count = len(flow.patterns)
-    parents, paths, depths = [-1] * count, [_OPAQUE] * count, [1] * count
+    parents, paths, depths = [-1] * count, [OPAQUE] * count, [1] * count
     for stage in reversed(range(count)):
         users = flow.users[stage]
         if stage in flow.exported or not users:
@@ -218,18 +186,18 @@ class _Groups:
     def _limits(self, phase: int, stage: int, sink: int) -> tuple[int, int] | None:
         """The highest patterns between the stages and of the sink with which they may fuse."""
         pattern, path = self._patterns[stage], self._paths[stage]
-        into_tuple = self._flow.patterns[sink] == _TUPLE
+        into_tuple = self._flow.patterns[sink] == TUPLE
         if phase == 2:  # into tuples that are part of something injective by now
-            may = into_tuple and pattern <= _INJECTIVE
-            return (_INJECTIVE, _INJECTIVE) if may else None
+            may = into_tuple and pattern <= INJECTIVE
+            return (INJECTIVE, INJECTIVE) if may else None
         if into_tuple or self.find(stage) == self.find(sink):
             return None
-        if pattern <= _BROADCAST and path <= _REDUCTION:
-            return _INJECTIVE, _ANCHOR
-        if pattern == _ANCHOR and path == _ELEMENTWISE and phase == 0:
-            return _BROADCAST, _BROADCAST
-        if pattern in (_INJECTIVE, _TUPLE) and phase == 1:
-            return _INJECTIVE, _INJECTIVE
+        if pattern <= BROADCAST and path <= REDUCTION:
+            return INJECTIVE, ANCHOR
+        if pattern == ANCHOR and path == ELEMENTWISE and phase == 0:
+            return BROADCAST, BROADCAST
+        if pattern in (INJECTIVE, TUPLE) and phase == 1:
+            return INJECTIVE, INJECTIVE
         return None
 
     def _between(self, stage: int, sink: int, inner: int, last: int) -> set[int] | None:
@@ -256,8 +224,8 @@ class _Groups:
             return
         self._leaders[child] = leader
         self._sizes[leader] += self._sizes[child]
-        if self._patterns[child] == _ANCHOR:
-            self._patterns[leader] = _ANCHOR
+        if self._patterns[child] == ANCHOR:
+            self._patterns[leader] = ANCHOR
 
 
 # --- Kernels ----------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The native core, where it was built: the same graphs and tokens as Python makes, in C++.
+"""The native core, where it was built: the same graphs, kernels and tokens as Python makes.
 
 ``module`` is the extension module, or ``None`` where no compiler was present at installation or
 where the environment variable ``TVM_COSTMODEL_NATIVE`` is ``0``. Readers ask :func:`attempt` first
@@ -17,8 +17,10 @@ from typing import Any
 
 from relay_frontend import vocabulary
 from relay_frontend.canonical.patterns import COMMUTATIVE, PATTERNS
+from relay_frontend.costs import TRANSCENDENTALS
+from relay_frontend.fusion_patterns import PATTERN_OF
 from relay_frontend.graph import Operator, OpGraph, TensorType, itemsize
-from relay_frontend.operators import OPERATORS
+from relay_frontend.operators import OPERATORS, OperatorSpec
 
 _NAMES = tuple(OPERATORS)
 _DTYPES = (
@@ -39,10 +41,7 @@ def _load() -> ModuleType | None:
         warnings.warn(f"the native core does not load, Python is used: {error}", stacklevel=2)
         return None
     native.configure(
-        operators=[
-            (name, spec.attrs, spec.slots, spec.cost, spec.category)
-            for name, spec in OPERATORS.items()
-        ],
+        operators=[_row(name, spec) for name, spec in OPERATORS.items()],
         dtypes=[(name, itemsize(name)) for name in _DTYPES],
         categories=list(vocabulary.CATEGORY_OF.items()),
         onnx=list(vocabulary.plain_operators("onnx").items()),
@@ -52,6 +51,11 @@ def _load() -> ModuleType | None:
         commutative=sorted(COMMUTATIVE),
     )
     return native
+
+
+def _row(name: str, spec: OperatorSpec) -> tuple[Any, ...]:
+    costs = spec.cost, spec.category, TRANSCENDENTALS.get(name, 0)
+    return name, spec.attrs, spec.slots, *costs, PATTERN_OF[name]
 
 
 module = _load()

@@ -5,12 +5,16 @@
 #include <cstring>
 #include <limits>
 
+#include "relay_frontend/costs.h"
+#include "relay_frontend/fusion.h"
+#include "relay_frontend/names.h"
+
 namespace relay_frontend {
 
 namespace {
 
 constexpr std::size_t kNumAttributeSlots = 8;
-constexpr std::size_t kNumCosts = 5;
+constexpr std::size_t kNumCosts = 8;
 constexpr double kGiga = 1e9;
 
 // f_PE of values, remembered for those that come again (most do: extents, strides, zeros).
@@ -74,8 +78,9 @@ double slot_value(const Operator& op, const Slot& slot) {
   return 0.0;
 }
 
-std::size_t type_index(const OperatorSpec& spec, std::size_t vocabulary_size) {
-  return spec.index < vocabulary_size ? spec.index : spec_of(spec.category)->index;
+// Whether an operator counts as itself, and not as its category.
+bool is_named(const OperatorSpec& spec, const TokenConfig& config) {
+  return spec.index < config.vocabulary_size && config.named[spec.index];
 }
 
 // The number itself, as far as float32 reaches.
@@ -106,11 +111,18 @@ float* write(const std::vector<double>& values, Encoding encoding, PositionEncod
 
 float* write_type(const OperatorSpec& spec, const TokenConfig& config, PositionEncoding& positions,
                   float* out) {
-  const std::size_t index = type_index(spec, config.vocabulary_size);
+  const std::size_t index = is_named(spec, config) ? spec.index : spec_of(spec.category)->index;
   if (!config.one_hot_type) return positions.write(static_cast<double>(index), out);
   std::fill_n(out, config.vocabulary_size, 0.0F);
   out[index] = 1.0F;
   return out + config.vocabulary_size;
+}
+
+// Of 0, the extent of a dimension that is missing, it is 0.
+std::int64_t largest_divisor(std::int64_t extent, std::int64_t bound) {
+  std::int64_t divisor = std::min(extent, bound);
+  while (divisor > 0 && extent % divisor != 0) --divisor;
+  return std::max<std::int64_t>(divisor, 0);
 }
 
 void append_extents(Ints shape, std::size_t count, std::vector<double>& values) {
@@ -119,19 +131,20 @@ void append_extents(Ints shape, std::size_t count, std::vector<double>& values) 
   }
 }
 
-// Shape of the first data operand; that of a scalar where only constants are read.
-Ints first_input_shape(const Graph& graph, const Operator& op) {
-  if (op.inputs.empty()) return {};
-  const std::int64_t producer = op.inputs.front();
-  return producer >= 0 ? graph.operators()[static_cast<std::size_t>(producer)].type.shape
-                       : graph.inputs()[static_cast<std::size_t>(-1 - producer)].shape;
+const TensorType& operand_type(const Graph& graph, std::int64_t operand) {
+  return operand >= 0 ? graph.operators()[static_cast<std::size_t>(operand)].type
+                      : graph.inputs()[static_cast<std::size_t>(-1 - operand)];
 }
 
-// Attribute slots, output extents, input extents.
+// Shape of the first data operand; that of a scalar where only constants are read.
+Ints first_input_shape(const Graph& graph, const Operator& op) {
+  return op.inputs.empty() ? Ints() : operand_type(graph, op.inputs.front()).shape;
+}
+
+// Attribute slots, output extents, input extents, divisors of all extents for each bound.
 void read_values(const Graph& graph, const Operator& op, const TokenConfig& config,
                  std::vector<double>& values) {
-  const bool has_slots = op.spec->index < config.vocabulary_size;
-  const std::size_t num_slots = has_slots ? op.spec->slots.size() : 0;
+  const std::size_t num_slots = is_named(*op.spec, config) ? op.spec->slots.size() : 0;
   values.clear();
   for (std::size_t i = 0; i < kNumAttributeSlots; ++i) {
     values.push_back(i < num_slots ? slot_value(op, op.spec->slots[i]) : 0.0);
@@ -140,14 +153,106 @@ void read_values(const Graph& graph, const Operator& op, const TokenConfig& conf
   if (config.input_dims > 0) {
     append_extents(first_input_shape(graph, op), config.input_dims, values);
   }
+  const std::size_t end = values.size();
+  for (std::int64_t bound : config.divisors) {
+    for (std::size_t i = kNumAttributeSlots; i < end; ++i) {
+      const auto extent = static_cast<std::int64_t>(values[i]);
+      values.push_back(static_cast<double>(largest_divisor(extent, bound)));
+    }
+  }
 }
 
-float* write_costs(const Operator& op, float* out) {
+// Bytes that an operator reads and writes.
+struct Traffic {
+  std::int64_t read = 0;
+  std::int64_t written = 0;
+};
+
+std::vector<Traffic> traffic_alone(const Graph& graph) {
+  std::vector<Traffic> traffic;
+  for (const Operator& op : graph.operators()) traffic.push_back({op.read_bytes, op.write_bytes});
+  return traffic;
+}
+
+// Twin of tokens._between_kernels. A kernel of reshapes alone moves nothing.
+std::vector<Traffic> traffic_between_kernels(const Graph& graph) {
+  const std::vector<Operator>& operators = graph.operators();
+  const std::vector<std::int64_t> kernels = fuse(graph);
+  const auto at = [](std::int64_t position) { return static_cast<std::size_t>(position); };
+  const auto is_inside = [&](std::int64_t operand, std::size_t consumer) {
+    return operand >= 0 && kernels[at(operand)] == kernels[consumer];
+  };
+  std::vector<bool> moving(operators.size());   // by kernel
+  std::vector<bool> leaving(operators.size());  // by operator
+  for (std::int64_t output : graph.outputs()) {
+    if (output >= 0) leaving[at(output)] = true;
+  }
+  for (std::size_t i = 0; i < operators.size(); ++i) {
+    if (operators[i].spec->name != op::reshape) moving[at(kernels[i])] = true;
+    for (std::int64_t operand : operators[i].inputs) {
+      if (operand >= 0 && !is_inside(operand, i)) leaving[at(operand)] = true;
+    }
+  }
+  std::vector<Traffic> traffic(operators.size());
+  for (std::size_t i = 0; i < operators.size(); ++i) {
+    if (!moving[at(kernels[i])]) continue;
+    if (leaving[i]) traffic[i].written = operators[i].write_bytes;
+    for (std::int64_t operand : operators[i].inputs) {
+      if (!is_inside(operand, i)) traffic[i].read += operand_type(graph, operand).num_bytes();
+    }
+  }
+  return traffic;
+}
+
+std::vector<Traffic> read_traffic(const Graph& graph, const TokenConfig& config) {
+  if (!config.costs) return {};
+  return config.fused ? traffic_between_kernels(graph) : traffic_alone(graph);
+}
+
+// Twin of costs.transcendentals.
+std::int64_t transcendentals(const Operator& op) {
+  const Ints shape = op.type.shape;
+  if (op.spec->name == op::attention && !shape.empty()) {
+    return op.flops / (4 * shape.back() + 1 + kSoftmaxFlops);
+  }
+  return checked_mul(op.spec->transcendentals, op.type.num_elements());
+}
+
+// The divisor of an extent by the bound of this index; 1 without one.
+double divisor(std::int64_t extent, const TokenConfig& config, std::size_t bound) {
+  if (bound >= config.divisors.size()) return 1.0;
+  const std::int64_t largest = largest_divisor(extent, config.divisors[bound]);
+  return static_cast<double>(std::max<std::int64_t>(1, largest));
+}
+
+// The extents whose loops are split and unrolled, 0 for none; twin of tokens._tiled.
+struct Tiled {
+  std::int64_t channels = 0;
+  std::int64_t rows = 0;
+};
+
+Tiled tiled(const Operator& op) {
+  const Ints shape = op.type.shape;
+  const CostRule rule = op.spec->rule;
+  const bool over_images = rule == CostRule::convolution ||
+                           rule == CostRule::transposed_convolution || rule == CostRule::window;
+  if (over_images && !op.spec->channels_last) return {shape[1], shape.back()};
+  return {shape.empty() ? 0 : shape.back(), shape.size() > 1 ? shape[shape.size() - 2] : 0};
+}
+
+float* write_costs(const Operator& op, Traffic traffic, const TokenConfig& config, float* out) {
   const double flops = static_cast<double>(op.flops);
-  const double moved = static_cast<double>(op.param_bytes + op.read_bytes + op.write_bytes);
-  const double costs[kNumCosts] = {flops, static_cast<double>(op.param_bytes),
-                                   static_cast<double>(op.read_bytes),
-                                   static_cast<double>(op.write_bytes),
+  const Tiled extents = tiled(op);
+  const double operations = flops / divisor(extents.channels, config, 0);
+  const double chain = operations / divisor(extents.rows, config, 1);
+  const double moved = static_cast<double>(op.param_bytes + traffic.read + traffic.written);
+  const double costs[kNumCosts] = {flops,
+                                   static_cast<double>(transcendentals(op)),
+                                   operations,
+                                   chain,
+                                   static_cast<double>(op.param_bytes),
+                                   static_cast<double>(traffic.read),
+                                   static_cast<double>(traffic.written),
                                    moved > 0 ? flops / moved : 0.0};
   return std::transform(costs, costs + kNumCosts, out, logarithm);
 }
@@ -159,6 +264,7 @@ Array<float> node_features(const Graph& graph, const TokenConfig& config,
   result.columns = config.num_features();
   result.data.reset(new float[result.rows * result.columns]);
   float* out = result.data.get();
+  const std::vector<Traffic> traffic = read_traffic(graph, config);
   std::vector<double> values;
   for (std::size_t row = 0; row < result.rows; ++row) {
     const Operator& op = graph.operators()[row];
@@ -166,7 +272,7 @@ Array<float> node_features(const Graph& graph, const TokenConfig& config,
     read_values(graph, op, config, values);
     for (Encoding encoding : config.values) out = write(values, encoding, positions, out);
     if (config.node_position) out = positions.write(static_cast<double>(row), out);
-    if (config.costs) out = write_costs(op, out);
+    if (config.costs) out = write_costs(op, traffic[row], config, out);
   }
   return result;
 }
@@ -195,11 +301,14 @@ Encoding encoding_named(Text name) {
   throw Unsupported("encoding " + std::string(name));
 }
 
+std::size_t TokenConfig::num_values() const {
+  return kNumAttributeSlots + (shape_dims + input_dims) * (1 + divisors.size());
+}
+
 std::size_t TokenConfig::num_features() const {
   const std::size_t encoded = width(Encoding::position);
-  const std::size_t num_values = kNumAttributeSlots + shape_dims + input_dims;
   std::size_t result = one_hot_type ? vocabulary_size : encoded;
-  for (Encoding encoding : values) result += num_values * width(encoding);
+  for (Encoding encoding : values) result += num_values() * width(encoding);
   return result + (node_position ? encoded : 0) + (costs ? kNumCosts : 0);
 }
 

@@ -20,10 +20,13 @@ struct TokenConfig {
   std::size_t frequencies;
   std::size_t shape_dims;
   std::size_t input_dims;
+  std::vector<std::int64_t> divisors;
   std::size_t vocabulary_size;
-  bool one_hot_type;  // otherwise f_PE of the type's index
+  std::vector<bool> named;  // by index in the vocabulary; the others count as their category
+  bool one_hot_type;        // otherwise f_PE of the type's index
   bool node_position;
   bool costs;
+  bool fused;
   std::vector<Encoding> values;
   Encoding static_features;
 
@@ -31,6 +34,7 @@ struct TokenConfig {
   std::size_t width(Encoding encoding) const {
     return encoding == Encoding::position ? 2 * frequencies : 1;
   }
+  std::size_t num_values() const;
   std::size_t num_features() const;
 };
 

@@ -15,9 +15,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from relay_frontend import native, vocabulary
+from relay_frontend.costs import transcendentals
 from relay_frontend.errors import InputError
+from relay_frontend.fusion import fuse
 from relay_frontend.graph import Operator, OpGraph
 from relay_frontend.native import NativeOpGraph
+from relay_frontend.operators import OPERATORS
 
 _GIGA = 1e9
 _LARGEST = float(np.finfo(np.float32).max)
@@ -26,8 +29,10 @@ OpType = Literal["one-hot", "position"]
 Encoding = Literal["position", "real", "logarithm"]
 StaticEncoding = Literal["position", "logarithm"]
 
-NUM_COSTS = 5
+NUM_COSTS = 8
 NUM_STATIC_VALUES = 4
+
+_OVER_IMAGES = ("convolution", "transposed_convolution", "window")  # rules of costs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,9 +40,9 @@ class TokenConfig:
     """How an operator graph is encoded.
 
     A row of a node holds, in this order: its type; its values (attribute slots, extents of the
-    output, extents of the first input), all of them once for each of ``values``; its position;
-    its costs. A number is encoded in one of three ways: ``position`` is f_PE, ``real`` the number
-    itself, ``logarithm`` log(1 + x), odd for what is negative.
+    output, extents of the first input, divisors of these extents), all of them once for each of
+    ``values``; its position; its costs. A number is encoded in one of three ways: ``position`` is
+    f_PE, ``real`` the number itself, ``logarithm`` log(1 + x), odd for what is negative.
 
     Args:
         frequencies: frequencies of f_PE, each giving a sine and a cosine.
@@ -45,12 +50,26 @@ class TokenConfig:
         vocabulary: version of the vocabulary; operators that are newer count as their category.
         node_position: whether to append f_PE of the node's own position, as the paper's text has
             it (its public latency code leaves it out, and so does the default).
+        operators: those that count as themselves; the others count as their category, as newer ones
+            do. Empty for all of the vocabulary. A predictor that names those of its training
+            networks meets an operator that it does not know as something that it does.
         op_type: ``one-hot``, or ``position``: f_PE of the type's index (table 5, row 2).
         values: encodings of the values, at least one; row 1 of table 5 is ``("real",)``.
-        costs: whether to append the logarithms of the node's FLOPs, bytes of parameters, bytes
-            read, bytes written, and FLOPs per byte moved.
+        costs: whether to append the logarithms of the node's FLOPs, transcendental functions, FLOPs
+            over the divisor of its channels (the vector operations, so to speak) and over that of
+            its rows too (the longest chain of them that waits for each other), bytes of parameters,
+            bytes read, bytes written, and FLOPs per byte moved.
+        fused: whether what is read from and written for operators of the same kernel
+            (:func:`relay_frontend.fusion.fuse`) is left out of the bytes, and out of the FLOPs per
+            byte.
         input_dims: leading dimensions of the first data operand that are encoded, see
             :func:`first_input_shape`.
+        divisors: bounds; of each of these extents, the largest divisor that is not above the bound
+            is encoded too. Compilers tile loops by them, so that 36 channels may take less time
+            than 37. The first bound is that of channels, the second that of rows: TOPI's schedules
+            of x86 convolutions split channels by the largest divisor that fits into a vector
+            register (16 float32 in AVX-512) and unroll rows by the largest below 32
+            (``_fallback_schedule`` of ``topi.x86``).
         static: encoding of the static features: f_PE of the batch size and of billions of FLOPs,
             parameters and bytes, or the logarithms of the plain counts.
 
@@ -61,15 +80,19 @@ class TokenConfig:
     frequencies: int = 5
     shape_dims: int = 4
     vocabulary: int = vocabulary.VERSION
+    operators: tuple[str, ...] = ()
     node_position: bool = False
     op_type: OpType = "one-hot"
     values: tuple[Encoding, ...] = ("position",)
     costs: bool = False
+    fused: bool = False
     input_dims: int = 0
+    divisors: tuple[int, ...] = ()
     static: StaticEncoding = "position"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "values", tuple(self.values))  # a list where it comes from JSON
+        for name in ("operators", "values", "divisors"):  # lists where they come from JSON
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         _check_choice("op_type", [self.op_type], get_args(OpType))
         _check_choice("values", self.values, get_args(Encoding))
         _check_choice("static", [self.static], get_args(StaticEncoding))
@@ -77,16 +100,33 @@ class TokenConfig:
         for name, least in (("frequencies", 1), ("shape_dims", 0), ("input_dims", 0)):
             if getattr(self, name) < least:
                 raise InputError(f"tokens: {name} is {getattr(self, name)}, expected >= {least}")
+        if unknown := sorted(set(self.operators) - set(vocabulary.OPERATORS)):
+            raise InputError(f"tokens: operators is {unknown}, which the vocabulary lacks")
+        if len(self.divisors) > 2 or min(self.divisors, default=2) < 2:
+            raise InputError(
+                f"tokens: divisors is {self.divisors}, expected a bound of channels and one of "
+                "rows, 2 or more, or none"
+            )
+
+    def name(self, op: str) -> str:
+        """The operator that ``op`` counts as: itself, or its category."""
+        named = not self.operators or op in self.operators
+        return op if named else vocabulary.OPERATORS[op].category
+
+    @property
+    def num_values(self) -> int:
+        """Numbers of a node that are encoded by each of ``values``."""
+        extents = self.shape_dims + self.input_dims
+        return vocabulary.NUM_ATTRIBUTE_SLOTS + extents * (1 + len(self.divisors))
 
     @property
     def num_features(self) -> int:
         """Width of a node's row; 152 with the paper's vocabulary of 32 operators."""
         encoded = 2 * self.frequencies
         size = vocabulary.SIZES[self.vocabulary]
-        num_values = vocabulary.NUM_ATTRIBUTE_SLOTS + self.shape_dims + self.input_dims
         return (
-            (size if self.op_type == "one-hot" else encoded)
-            + num_values * sum(encoded if e == "position" else 1 for e in self.values)
+            (encoded if self.op_type == "position" else size)
+            + self.num_values * sum(encoded if e == "position" else 1 for e in self.values)
             + (encoded if self.node_position else 0)
             + (NUM_COSTS if self.costs else 0)
         )
@@ -174,6 +214,11 @@ def first_input_shape(graph: OpGraph, operator: Operator) -> tuple[int, ...]:
     return graph.operators[producer].shape if producer >= 0 else graph.inputs[-1 - producer].shape
 
 
+def largest_divisor(extent: int, bound: int) -> int:
+    """The largest divisor of ``extent`` that is not above ``bound``; 0 of the extent 0."""
+    return next((d for d in range(min(extent, bound), 0, -1) if extent % d == 0), 0)
+
+
 def tokenize(graph: OpGraph, config: TokenConfig | None = None) -> GraphTokens:
     """Encode ``graph`` as :class:`GraphTokens`; the default is the paper's latency setting."""
     config = config or TokenConfig()
@@ -185,7 +230,7 @@ def tokenize(graph: OpGraph, config: TokenConfig | None = None) -> GraphTokens:
     if config.node_position:
         parts.append(position_encoding(np.arange(len(graph)), config.frequencies))
     if config.costs:
-        parts.append(logarithm(_costs(graph)))
+        parts.append(logarithm(_costs(graph, config)))
     return GraphTokens(
         node_features=np.concatenate(parts, axis=1).astype(np.float32),
         edge_index=undirected_edges(graph.edges),
@@ -199,10 +244,13 @@ def _native_config(config: TokenConfig) -> Any:
         frequencies=config.frequencies,
         shape_dims=config.shape_dims,
         input_dims=config.input_dims,
+        divisors=list(config.divisors),
         vocabulary_size=vocabulary.SIZES[config.vocabulary],
         one_hot_type=config.op_type == "one-hot",
+        operators=[vocabulary.index(op) for op in config.operators],
         node_position=config.node_position,
         costs=config.costs,
+        fused=config.fused,
         values=list(config.values),
         static=config.static,
     )
@@ -210,7 +258,9 @@ def _native_config(config: TokenConfig) -> Any:
 
 def _types(graph: OpGraph, config: TokenConfig) -> np.ndarray:
     """``[num_nodes, type width]``."""
-    indices = np.array([vocabulary.index(o.op, config.vocabulary) for o in graph], dtype=np.int64)
+    indices = np.array(
+        [vocabulary.index(config.name(o.op), config.vocabulary) for o in graph], dtype=np.int64
+    )
     if config.op_type == "position":
         return position_encoding(indices, config.frequencies)
     one_hot = np.zeros((len(indices), vocabulary.SIZES[config.vocabulary]))
@@ -219,20 +269,20 @@ def _types(graph: OpGraph, config: TokenConfig) -> np.ndarray:
 
 
 def _values(graph: OpGraph, config: TokenConfig) -> np.ndarray:
-    """``[num_nodes, num_values]``: attribute slots, output extents, input extents."""
-    rows = [
-        vocabulary.attribute_slots(o.op, o.attrs, config.vocabulary)
-        + _dims(o.shape, config.shape_dims)
-        + (_dims(first_input_shape(graph, o), config.input_dims) if config.input_dims else [])
-        for o in graph
-    ]
-    num_values = vocabulary.NUM_ATTRIBUTE_SLOTS + config.shape_dims + config.input_dims
-    return np.array(rows, dtype=np.float64).reshape(len(rows), num_values)
+    """``[num_nodes, num_values]``: attribute slots, extents, divisors of the extents."""
+    rows = []
+    for o in graph:
+        extents = _dims(o.shape, config.shape_dims)
+        if config.input_dims:
+            extents += _dims(first_input_shape(graph, o), config.input_dims)
+        divisors = [largest_divisor(d, bound) for bound in config.divisors for d in extents]
+        slots = vocabulary.attribute_slots(config.name(o.op), o.attrs, config.vocabulary)
+        rows.append([*slots, *extents, *divisors])
+    return np.array(rows, dtype=np.float64).reshape(len(rows), config.num_values)
 
 
-def _dims(shape: tuple[int, ...], count: int) -> list[float]:
-    dims = [float(d) for d in shape[:count]]
-    return dims + [0.0] * (count - len(dims))
+def _dims(shape: tuple[int, ...], count: int) -> list[int]:
+    return [*shape[:count], *[0] * (count - len(shape))]
 
 
 def _encoded(values: np.ndarray, encoding: Encoding, frequencies: int) -> np.ndarray:
@@ -245,14 +295,55 @@ def _encoded(values: np.ndarray, encoding: Encoding, frequencies: int) -> np.nda
     return encoded.reshape(len(values), values.shape[1] * 2 * frequencies)
 
 
-def _costs(graph: OpGraph) -> np.ndarray:
-    """``[num_nodes, 5]``: FLOPs, bytes of parameters, read and written, FLOPs per byte."""
+def _costs(graph: OpGraph, config: TokenConfig) -> np.ndarray:
+    """``[num_nodes, 8]``, see :class:`TokenConfig`."""
+    traffic = [(o.read_bytes, o.write_bytes) for o in graph]
+    if config.fused:
+        traffic = _between_kernels(graph)
     rows = []
-    for o in graph:
-        moved = o.param_bytes + o.read_bytes + o.write_bytes
+    for o, (read, written) in zip(graph, traffic, strict=True):
+        moved = o.param_bytes + read + written
+        channels, unrolled = _tiled(o)
+        operations = float(o.flops) / _divisor(channels, config.divisors[:1])  # as in C++
+        chain = operations / _divisor(unrolled, config.divisors[1:])
         intensity = float(o.flops) / float(moved) if moved else 0.0
-        rows.append((o.flops, o.param_bytes, o.read_bytes, o.write_bytes, intensity))
+        compute = (o.flops, transcendentals(o), operations, chain)
+        rows.append((*compute, o.param_bytes, read, written, intensity))
     return np.array(rows, dtype=np.float64).reshape(len(rows), NUM_COSTS)
+
+
+def _tiled(operator: Operator) -> tuple[int, int]:
+    """The extents whose loops are split and unrolled: of channels and of rows, 0 for none.
+
+    A convolution or a window over NCHW has the former in its second dimension and the latter in its
+    last; anything else, above all a product, has them in its last two.
+    """
+    shape, spec = operator.shape, OPERATORS[operator.op]
+    if spec.cost.partition("*")[0] in _OVER_IMAGES and not operator.op.endswith("nhwc"):
+        return shape[1], shape[-1]
+    return (0, 0, *shape)[-1], (0, 0, *shape)[-2]
+
+
+def _divisor(extent: int, bounds: tuple[int, ...]) -> int:
+    return max(1, largest_divisor(extent, bounds[0])) if bounds else 1
+
+
+def _between_kernels(graph: OpGraph) -> list[tuple[int, int]]:
+    """Bytes that each operator reads from other kernels, and writes for them.
+
+    A kernel of reshapes alone moves nothing.
+    """
+    kernels = fuse(graph).tolist()
+    leaving = {i for i in graph.outputs if i >= 0}
+    leaving.update(a for a, b in graph.edges if kernels[a] != kernels[b])
+    moving = {kernel for kernel, o in zip(kernels, graph, strict=True) if o.op != "reshape"}
+    types = [*(o.type for o in graph), *reversed(graph.inputs)]  # of operand -1 the first input's
+    traffic = []
+    for position, (kernel, o) in enumerate(zip(kernels, graph, strict=True)):
+        read = sum(types[i].num_bytes for i in o.inputs if i < 0 or kernels[i] != kernel)
+        written = o.write_bytes if position in leaving else 0
+        traffic.append((read, written) if kernel in moving else (0, 0))
+    return traffic
 
 
 def _static_features(graph: OpGraph, config: TokenConfig) -> np.ndarray:

@@ -61,7 +61,8 @@ bool is_convolution(Name op) {
 bool is_linear(Name op) { return op == op::dense || is_convolution(op); }
 
 void add_operator(Text name, const std::vector<std::string>& attrs,
-                  const std::vector<std::string>& slots, Text cost, Text category) {
+                  const std::vector<std::string>& slots, Text cost, Text category,
+                  std::int64_t transcendentals, Pattern pattern) {
   Vocabulary& tables = vocabulary();
   OperatorSpec spec;
   spec.name = known(name);
@@ -71,6 +72,8 @@ void add_operator(Text name, const std::vector<std::string>& attrs,
   spec.rule = rule_named(cost.substr(0, star));
   spec.factor = star == Text::npos ? 1 : std::stoll(std::string(cost.substr(star + 1)));
   spec.category = known(category);
+  spec.transcendentals = transcendentals;
+  spec.pattern = pattern;
   spec.index = tables.operators.size();
   spec.channels_last = ends_with(name, "nhwc");
   spec.transposed = ends_with(name, "transpose");

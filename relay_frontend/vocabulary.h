@@ -26,6 +26,9 @@ enum class CostRule {
   window,
 };
 
+// TVM's TOpPattern of an operator in fusion; twin of fusion_patterns.py, in its order.
+enum class Pattern { elementwise, broadcast, injective, reduction, anchor, tuple, opaque };
+
 // An attribute, or one entry of it where it is a tuple, as a token shows it.
 struct Slot {
   Name attr;
@@ -39,6 +42,8 @@ struct OperatorSpec {
   CostRule rule;
   std::int64_t factor;
   Name category;
+  std::int64_t transcendentals;  // for each element of the output
+  Pattern pattern;
   std::size_t index;   // in the one-hot type of a token
   bool channels_last;  // as the ending _nhwc of its name says
   bool transposed;     // as the ending transpose says
@@ -69,7 +74,8 @@ bool is_linear(Name op);
 
 // Adds an operator; `slots` as in operators.py ("padding[0]"), `cost` as "rule" or "rule*factor".
 void add_operator(Text name, const std::vector<std::string>& attrs,
-                  const std::vector<std::string>& slots, Text cost, Text category);
+                  const std::vector<std::string>& slots, Text cost, Text category,
+                  std::int64_t transcendentals, Pattern pattern);
 
 // The category that stands for an operator that the vocabulary lacks; twin of vocabulary.category.
 Name category(Text operator_name);

@@ -229,6 +229,14 @@ def top_one(rng: Random, nodes: list[Node]) -> Node:
     return Node("reshape", TensorType(kept.shape[:axis] + kept.shape[axis + 1 :]), [part])
 
 
+def ranked(rng: Random, nodes: list[Node]) -> Node:
+    x = Node("reshape", TensorType((4, 6)), [recent(rng, nodes)])
+    best = Node("top_k", TensorType((4, 3)), [x], {"axis": 1, "k": 3, "largest": True})
+    positions = Node("item", TensorType((4, 3), "int64"), [best], {"index": 1})
+    shown = Node("cast", best.type, [positions])
+    return Node("add", best.type, [best, shown]) if coin(rng) else rng.choice([best, shown])
+
+
 def regions(rng: Random, nodes: list[Node]) -> Node:
     boxes = Node("reshape", TensorType((6, 4)), [recent(rng, nodes)])
     images = Node("reshape", TensorType((6, 1)), [recent(rng, nodes)])
@@ -239,7 +247,7 @@ def regions(rng: Random, nodes: list[Node]) -> Node:
 
 FORMS = (
     *(attention, dense_of_rows, stacked_product, slices, take, padded_pool, group_norm),
-    *(instance_norm, blocks, softmax_of_rows, stack, lrn, regions, top_one),
+    *(instance_norm, blocks, softmax_of_rows, stack, lrn, regions, top_one, ranked),
 )
 
 

@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 
 from relay_frontend import native
 from relay_frontend.canonical.canonicalize import canonicalize
+from relay_frontend.fusion import fuse
 from relay_frontend.graph import OpGraph, TensorType
 from relay_frontend.nodes import INPUT, Network, Node, constant
+from relay_frontend.onnx import read_onnx
 from relay_frontend.tokens import TokenConfig, tokenize
+from tests.networks import FAMILIES, zoo_network
 from tests.relay_frontend.native_formulas import random_network
 from tests.relay_frontend.native_graphs import describe, malformed
 from tests.relay_frontend.token_configs import CONFIGS
@@ -28,7 +31,8 @@ needs_native = pytest.mark.skipif(
 ALL_CONFIGS = (
     *CONFIGS,
     TokenConfig(vocabulary=1, frequencies=3, shape_dims=2, node_position=True),
-    TokenConfig(values=("real",), input_dims=9, node_position=True, costs=True),
+    TokenConfig(values=("real",), input_dims=9, divisors=(2,), node_position=True, costs=True),
+    TokenConfig(values=("logarithm",), costs=True, fused=True),
 )
 
 
@@ -49,6 +53,8 @@ def assert_same(graph: OpGraph, expected: OpGraph) -> None:
             a, b = getattr(ours, name), getattr(theirs, name)
             assert (a.dtype, a.shape) == (b.dtype, b.shape), name
             assert a.tobytes() == b.tobytes(), name
+    ours, theirs = fuse(graph), fuse(expected)
+    assert (ours.dtype, ours.tolist()) == (theirs.dtype, theirs.tolist())
 
 
 @needs_native
@@ -59,6 +65,14 @@ def test_random_networks_are_the_same_in_both(rng):
     described = describe(network)
     expected = canonicalize(network)
     assert_same(native.NativeOpGraph(native.module.build(*described)), expected)
+
+
+@needs_native
+@pytest.mark.parametrize("family", FAMILIES)
+def test_tokens_and_kernels_of_the_zoo_are_the_same(family):
+    graph = read_onnx(zoo_network(family))
+    assert isinstance(graph, native.NativeOpGraph)
+    assert_same(graph, pickle.loads(pickle.dumps(graph)))
 
 
 def chain(length: int) -> Network:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,13 @@ from relay_frontend import TokenConfig, tokenize, vocabulary
 from relay_frontend.errors import InputError
 from relay_frontend.graph import Operator, OpGraph, TensorType
 from relay_frontend.onnx import read_onnx
-from relay_frontend.tokens import first_input_shape, position_encoding, undirected_edges
+from relay_frontend.tokens import (
+    NUM_COSTS,
+    first_input_shape,
+    largest_divisor,
+    position_encoding,
+    undirected_edges,
+)
 from tests.networks import conv_bn_relu
 from tests.relay_frontend.token_configs import CONFIGS
 
@@ -75,6 +82,7 @@ _EVERYTHING = TokenConfig(
     op_type="position",
     values=("real", "logarithm"),
     input_dims=2,
+    divisors=(5,),
     costs=True,
     node_position=True,
     static="logarithm",
@@ -86,15 +94,33 @@ def test_all_that_is_configured_stands_in_its_order():
     conv = graph.operators[0]
     assert (conv.op, conv.shape, conv.inputs) == ("conv2d", (1, 8, 16, 16), (-1,))
     row = tokenize(graph, _EVERYTHING).node_features[0]
-    type_, real, logs, position, costs = np.split(row, np.cumsum([6, 14, 14, 6]))
+    type_, real, logs, position, costs = np.split(row, np.cumsum([6, 20, 20, 6]))
     index = vocabulary.index("conv2d", 1)
     assert type_ == pytest.approx(position_encoding(np.array(index), 3), abs=1e-6)
-    values = [3, 3, 1, 1, 1, 1, 1, 1, 1, 8, 16, 16, 1, 8]
+    values = [3, 3, 1, 1, 1, 1, 1, 1, 1, 8, 16, 16, 1, 8, 1, 4, 4, 4, 1, 4]
     assert real.tolist() == values
     assert logs == pytest.approx(np.log1p(values))
     assert position == pytest.approx(position_encoding(np.array(0), 3), abs=1e-6)
-    plain = [conv.flops, conv.param_bytes, conv.read_bytes, conv.write_bytes]
-    assert costs == pytest.approx(np.log1p([*plain, conv.flops / sum(plain[1:])]))
+    moved = [conv.param_bytes, conv.read_bytes, conv.write_bytes]
+    compute = [conv.flops, 0, conv.flops / 4, conv.flops / 4]
+    expected = [*compute, *moved, conv.flops / sum(moved)]
+    assert costs == pytest.approx(np.log1p(expected))
+
+
+def test_operators_that_are_not_named_count_as_their_category():
+    graph = read_onnx(conv_bn_relu())
+    config = TokenConfig(operators=("conv2d",), values=("real",))
+    rows = tokenize(graph, config).node_features
+    expected = tokenize(graph, replace(config, operators=())).node_features
+    types, slots = vocabulary.SIZES[2], vocabulary.NUM_ATTRIBUTE_SLOTS
+    for operator, row, as_itself in zip(graph, rows, expected, strict=True):
+        if operator.op == "conv2d":
+            assert row.tolist() == as_itself.tolist()
+            continue
+        category = vocabulary.OPERATORS[operator.op].category
+        assert np.flatnonzero(row[:types]).tolist() == [vocabulary.index(category)]
+        assert not row[types : types + slots].any(), "attributes of an operator that is not known"
+        assert row[types + slots :].tolist() == as_itself[types + slots :].tolist()
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=repr)
@@ -111,6 +137,66 @@ def test_the_first_input_is_that_of_the_data():
     assert first_input_shape(graph, graph.operators[0]) == (1, 8, 16, 16), "the graph's input"
     assert first_input_shape(graph, pool) == (1, 8, 16, 16), "of the operator before it"
     assert first_input_shape(graph, Operator(op="exp", type=TensorType((3,)))) == ()
+
+
+@given(extent=st.integers(0, 2000), bound=st.integers(2, 64))
+def test_the_largest_divisor_is_that_of_topis_schedules(extent, bound):
+    divisor = largest_divisor(extent, bound)
+    if extent == 0:
+        assert divisor == 0
+        return
+    # As ``_fallback_schedule`` of topi.x86 counts down to it.
+    assert divisor == max(d for d in range(1, bound + 1) if extent % d == 0)
+
+
+def costs_of(graph: OpGraph, **settings: Any) -> np.ndarray:
+    """``[num_nodes, 8]``, in the order of :class:`TokenConfig`."""
+    tokens = tokenize(graph, TokenConfig(costs=True, **settings))
+    return np.expm1(tokens.node_features[:, -NUM_COSTS:].astype(np.float64))
+
+
+def test_transcendental_functions_count_for_each_element_of_the_output():
+    type_ = TensorType((2, 3))
+    ops = ["relu", "sigmoid", "mish", "erf"]
+    operators = [Operator(op=op, inputs=(-1,), type=type_) for op in ops]
+    costs = costs_of(OpGraph((type_,), tuple(operators), (0, 1, 2, 3)))
+    assert costs[:, 1] == pytest.approx([0, 6, 18, 60])
+
+
+def test_an_attention_has_an_exponential_for_each_score():
+    type_ = TensorType((2, 3, 7, 16))
+    scores = 2 * 3 * 7 * 11
+    attention = Operator(
+        op="attention", inputs=(-1, -1, -1), type=type_, flops=scores * (2 * 16 + 2 * 16 + 6)
+    )
+    assert costs_of(OpGraph((type_,), (attention,), (0,)))[0, 1] == pytest.approx(scores)
+
+
+def test_flops_are_divided_by_the_blocks_that_loops_are_tiled_into():
+    graph = read_onnx(conv_bn_relu())
+    conv, dense = graph.operators[0], graph.operators[-1]
+    assert (conv.shape, dense.shape) == ((1, 8, 16, 16), (1, 10))
+    costs = costs_of(graph, divisors=(6, 5))
+    assert costs[0, 2:4] == pytest.approx([conv.flops / 4, conv.flops / 4 / 4])
+    assert costs[-1, 2:4] == pytest.approx([dense.flops / 5, dense.flops / 5 / 1])
+    assert costs_of(graph)[0, :4] == pytest.approx([conv.flops, 0, conv.flops, conv.flops])
+
+
+def test_what_is_fused_moves_bytes_between_kernels_alone():
+    graph = read_onnx(conv_bn_relu())
+    assert [operator.op for operator in graph] == [
+        *("conv2d", "relu", "add", "global_avg_pool2d", "reshape", "dense")
+    ]
+    conv, _, add, pool, _, dense = graph
+    alone, fused = costs_of(graph), costs_of(graph, fused=True)
+    assert np.array_equal(fused[:, :5], alone[:, :5])
+    image = TensorType((1, 8, 16, 16)).num_bytes
+    assert add.read_bytes == 2 * image, "the sum also reads the input of the network"
+    # The convolution, the activation and the sum are one kernel; the reshape runs no code.
+    read, written = fused[:, 5], fused[:, 6]
+    assert read == pytest.approx([image, 0, image, pool.read_bytes, 0, dense.read_bytes])
+    assert written == pytest.approx([0, 0, image, pool.write_bytes, 0, dense.write_bytes])
+    assert fused[0, 7] == pytest.approx(conv.flops / (conv.param_bytes + image))
 
 
 def test_static_features_are_logarithms_of_plain_counts():
@@ -139,6 +225,7 @@ def test_a_configuration_survives_json_and_older_ones_load():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("operators", ("conv9d",)),
         ("op_type", "two-hot"),
         ("values", ()),
         ("values", ("real", "real")),
@@ -148,6 +235,8 @@ def test_a_configuration_survives_json_and_older_ones_load():
         ("frequencies", 0),
         ("shape_dims", -1),
         ("input_dims", -1),
+        ("divisors", (1,)),
+        ("divisors", (16, 31, 4)),
     ],
 )
 def test_a_setting_that_does_not_exist_is_named(name, value):

@@ -7,7 +7,14 @@ from relay_frontend import TokenConfig
 CONFIGS = (
     TokenConfig(),
     TokenConfig(vocabulary=1, frequencies=3, shape_dims=2, op_type="position"),
-    TokenConfig(values=("logarithm",), costs=True, input_dims=4, static="logarithm"),
+    TokenConfig(
+        operators=("conv2d", "relu", "softmax", "add"),
+        values=("logarithm",),
+        costs=True,
+        input_dims=4,
+        divisors=(16, 31),
+        static="logarithm",
+    ),
     TokenConfig(
         vocabulary=1,
         op_type="position",
@@ -17,4 +24,4 @@ CONFIGS = (
         shape_dims=0,
     ),
 )
-"""None of them encodes the position of a node, which is not that of another numbering."""
+"""None of them encodes what depends on the numbering: the position of a node, or its kernel."""
