@@ -222,8 +222,8 @@ class CostModel:
             return None, (
                 f"The checkpoint has the readout {readout!r}, which answers for the network as a "
                 "whole: what its kernels and operators add cannot be told. Train one that adds "
-                "them up (tvm-costmodel train --predictors 'nar-former-v2[readout=contributions]'),"
-                " or ask for kernel-sum (--predictor kernel-sum)"
+                "them up (tvm-costmodel train --predictors 'nar-former-v2[preset=best]'), or ask "
+                "for kernel-sum (--predictor kernel-sum)"
             )
         groups = fuse(graph)
         tokens = tokenize(graph, checkpoint.token_config)

@@ -31,7 +31,7 @@ from tvm_costmodel.evaluation.runs import RunEvent
 from tvm_costmodel.evaluation.runs import evaluate as evaluate_runs
 from tvm_costmodel.familiarity import KnownNetworks
 from tvm_costmodel.predictors.base import Network, Predictor
-from tvm_costmodel.specs import Spec
+from tvm_costmodel.specs import Spec, parse_specs
 
 Progress = Callable[[str], None]
 
@@ -53,7 +53,7 @@ class FitConfig:
             default they are forgotten.
     """
 
-    predictors: tuple[Spec, ...] = tuple(map(Spec, registry.PREDICTORS))
+    predictors: tuple[Spec, ...] = tuple(parse_specs(registry.SPECS))
     folds: int = 5
     seed: int = 0
     epochs: int | None = None

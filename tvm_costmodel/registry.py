@@ -15,6 +15,8 @@ SHIPPED = Path(__file__).parent / "checkpoints"
 NAR_FORMER_V2 = "nar-former-v2"
 KERNEL_SUM = "kernel-sum"
 PREDICTORS = (NAR_FORMER_V2, KERNEL_SUM)
+SPECS = f"{NAR_FORMER_V2}[preset=best],{KERNEL_SUM}"
+"""What is trained where nothing else is asked for."""
 
 
 def checkpoint_directory(chosen: str | os.PathLike[str] | None) -> Path:

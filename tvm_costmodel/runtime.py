@@ -3,7 +3,8 @@
 The model itself, with the paper's equations, is :mod:`tvm_costmodel.predictors.nar_former_v2`; this
 module computes the same numbers from the same weights.
 
-Shape suffixes: N nodes, E directed edges, C features that enter a block, D width, K groups.
+Shape suffixes: N nodes, E directed edges, C features that enter a block, D width, K groups,
+or costs of a prior.
 """
 
 # ruff: noqa: N803, N806 (shape suffixes)
@@ -15,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from relay_frontend.errors import InputError
-from relay_frontend.tokens import GraphTokens
+from relay_frontend.tokens import NUM_COSTS, GraphTokens
 from tvm_costmodel.errors import CheckpointError
-from tvm_costmodel.predictors.nar_former_v2.config import NarFormerV2Config
+from tvm_costmodel.predictors.nar_former_v2.config import PRIOR_COSTS, NarFormerV2Config
 from tvm_costmodel.predictors.nar_former_v2.relations import RELATIONS
 
 __all__ = ["NarFormerV2Config", "NumpyPredictor", "check_supported", "check_weights"]
@@ -61,12 +62,15 @@ def weight_shapes(config: NarFormerV2Config) -> dict[str, tuple[int, ...]]:
     if config.reads_static:
         shapes |= _norm_shapes("static_norm", config.input_norm, config.num_static)
         shapes |= _linear_shapes("readout.static", config.num_static, width)
-    for index in range(config.num_blocks):
-        features = config.num_features if index == 0 else width
+    if config.embed:
+        shapes |= _linear_shapes("embed", config.num_features, width)
+    for index, features in enumerate(config.block_features):
         shapes |= _block_shapes(f"blocks.{index}", features, config)
     pooled = width * (2 if config.reads_static else 1)
     for name, inputs, outputs in (("fc1", pooled, width), ("fc2", width, width), ("fc3", width, 1)):
         shapes |= _linear_shapes(f"readout.head.{name}", inputs, outputs)
+    if config.prior == "costs":
+        shapes["readout.prior.rates"] = (len(PRIOR_COSTS),)
     return shapes
 
 
@@ -151,10 +155,12 @@ class NumpyPredictor:
         arrays = {name: np.ascontiguousarray(w, dtype=np.float32) for name, w in weights.items()}
         self._scale = float(weights["scale"])
         self._input_norm = _NORMS[config.input_norm](arrays, "input_norm")
+        self._embed = _Linear(arrays, "embed") if config.embed else None
         self._blocks = [
             _Block(arrays, f"blocks.{index}.", config) for index in range(config.num_blocks)
         ]
         self._head = _Head(arrays, _OUTPUTS[config.output])
+        self._rates = arrays.get("readout.prior.rates")
         if config.reads_static:
             self._static_norm = _NORMS[config.input_norm](arrays, "static_norm")
             self._static = _Linear(arrays, "readout.static")
@@ -187,7 +193,8 @@ class NumpyPredictor:
                 f"readout {self.config.readout!r} does not sum over nodes: train one with the "
                 "readout 'contributions' to see what each of them contributes"
             )
-        return self._head(self._nodes(graph, kernels)) * np.float32(self._scale)
+        parts_N = self._head(self._nodes(graph, kernels)) * np.float32(self._scale)
+        return parts_N if self._rates is None else parts_N * _prior(graph, self._rates)
 
     def _predict_one(self, graph: GraphTokens, kernels: IntArray | None) -> float:
         if self.config.readout == "contributions":
@@ -205,6 +212,8 @@ class NumpyPredictor:
         degree_N = np.bincount(graph.edge_index[1], minlength=graph.num_nodes)
         degree_N1 = degree_N[:, None].astype(np.float32)
         h = self._input_norm(graph.node_features)
+        if self._embed is not None:
+            h = _relu(self._embed(h))
         for block in self._blocks:
             h = block(h, edges, degree_N1)
         return h
@@ -307,6 +316,16 @@ class _Head:
     def __call__(self, h: FloatArray) -> FloatArray:
         z_R1 = self._fc3(_relu(self._fc2(_relu(self._fc1(h)))))
         return self._output(z_R1[:, 0])
+
+
+def _prior(graph: GraphTokens, rates_K: FloatArray) -> FloatArray:
+    """What nodes would take at one rate for each of their costs, in ms, ``[N]``."""
+    costs_NK = np.expm1(graph.node_features[:, -NUM_COSTS:])
+    *compute, parameters_N, read_N, written_N, _ = costs_NK.T
+    writes_N = (written_N > 0).astype(np.float32)
+    priced_NK = np.stack([*compute, parameters_N + read_N + written_N, writes_N], axis=1)
+    prior_N: FloatArray = priced_NK @ rates_K
+    return prior_N
 
 
 def _weighted_mean(h_NC: FloatArray, score_E: FloatArray, edges_2E: IntArray) -> FloatArray:

@@ -32,3 +32,17 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     directory = tmp_path_factory.mktemp("checkpoints")
     with invented_measurements() as database:
         return directory, fit_platform(database, PLATFORM.name, directory, config)
+
+
+@pytest.fixture(scope="session")
+def fitted_contributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a checkpoint that tells what operators add, with kernels among them."""
+    pytest.importorskip("torch", reason="training needs torch")
+    from tvm_costmodel.fitting import FitConfig, fit_platform  # noqa: PLC0415
+
+    options = "width=16,epochs=3,batch_size=4,readout=contributions,relations=undirected+kernel"
+    config = FitConfig(predictors=tuple(parse_specs(f"nar-former-v2[{options}]")), folds=2)
+    directory = tmp_path_factory.mktemp("contributions")
+    with invented_measurements() as database:
+        fit_platform(database, PLATFORM.name, directory, config)
+    return directory

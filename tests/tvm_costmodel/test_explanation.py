@@ -179,7 +179,7 @@ def test_another_readout_says_why_it_cannot_tell_kernels_and_what_to_do(fitted):
     explanation = CostModel.load("tvm-relax", checkpoints=fitted[0]).explain(conv_bn_relu())
     assert explanation.contributions is None
     assert "readout 'pooled'" in explanation.missing
-    assert "nar-former-v2[readout=contributions]" in explanation.missing
+    assert "nar-former-v2[preset=best]" in explanation.missing
     assert len(explanation.grounds.nearest) == 10
 
 

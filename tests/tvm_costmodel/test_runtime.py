@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay_frontend.errors import InputError
-from relay_frontend.tokens import GraphTokens
+from relay_frontend.tokens import NUM_COSTS, GraphTokens
 from tests.tvm_costmodel.batches import weights_of
 from tests.tvm_costmodel.graphs import SMALL, random_tokens, tokens_with_edges
 from tvm_costmodel.errors import CheckpointError
 from tvm_costmodel.learning.graphs import GraphBatch, GraphStore
-from tvm_costmodel.predictors.nar_former_v2.config import NarFormerV2Config
+from tvm_costmodel.predictors.nar_former_v2.config import PRIOR_COSTS, NarFormerV2Config
 from tvm_costmodel.predictors.nar_former_v2.model import NarFormerV2
 from tvm_costmodel.predictors.nar_former_v2.predictor import as_graph
 from tvm_costmodel.runtime import NumpyPredictor, weight_shapes
@@ -36,6 +36,8 @@ def predict_both(
 ) -> tuple[np.ndarray, np.ndarray]:
     torch.manual_seed(seed)
     model = NarFormerV2(config).eval()
+    if config.prior == "costs":
+        model.readout.prior.rates.copy_(torch.rand(len(PRIOR_COSTS)) * scale)
     encoded = [as_graph(g, config.relations, group_index=kernels_of(g)) for g in graphs]
     model.calibrate(GraphStore(encoded), np.array([scale] * len(graphs)))
     with torch.no_grad():
@@ -44,10 +46,25 @@ def predict_both(
     return plain.predict(graphs, [kernels_of(g) for g in graphs]), expected
 
 
+def with_costs(graph: GraphTokens, seed: int) -> GraphTokens:
+    """The graph with costs at the end of its tokens: logarithms up to those of 1e9, some of 0."""
+    rng = np.random.default_rng([seed, 2])
+    costs = rng.uniform(0, 20, (graph.num_nodes, NUM_COSTS)) * (rng.random(NUM_COSTS) < 0.7)
+    costs[rng.random(costs.shape) < 0.2] = 0
+    features = np.concatenate([graph.node_features[:, :-NUM_COSTS], costs], axis=1)
+    return replace(graph, node_features=features.astype(np.float32))
+
+
+def possible(switches: dict[str, Any]) -> dict[str, Any]:
+    """The switches with the readout that a prior asks for."""
+    return switches if switches["prior"] == "none" else {**switches, "readout": "contributions"}
+
+
 configurations = st.fixed_dictionaries(
     {
         "num_blocks": st.integers(1, 3),
         "input_norm": st.sampled_from(["none", "layer", "standardize"]),
+        "embed": st.booleans(),
         "enhance": st.booleans(),
         "attention": st.sampled_from(["graph", "mean"]),
         "relations": st.lists(
@@ -63,13 +80,14 @@ configurations = st.fixed_dictionaries(
         "group_norm": st.booleans(),
         "branch_scale": st.sampled_from([None, 0.5]),
         "readout": st.sampled_from(["pooled", "contributions"]),
+        "prior": st.sampled_from(["none", "costs"]),
         "static": st.booleans(),
         "output": st.sampled_from(["softplus", "exp"]),
     }
-)
+).map(possible)
 
 
-@settings(deadline=None, max_examples=60, derandomize=True)
+@settings(deadline=None, max_examples=100, derandomize=True)
 @given(
     switches=configurations,
     sizes=st.lists(st.integers(min_value=2, max_value=20), min_size=1, max_size=3),
@@ -80,6 +98,8 @@ def test_equals_torch_with_every_supported_switch(
 ) -> None:
     config = replace(SMALL, **switches)
     graphs = [random_tokens(n, seed + i) for i, n in enumerate(sizes)]
+    if config.prior == "costs":
+        graphs = [with_costs(graph, seed) for graph in graphs]
     found, expected = predict_both(graphs, config, seed)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert {name: w.shape for name, w in weights_of(NarFormerV2(config)).items()} == weight_shapes(
@@ -99,11 +119,12 @@ def test_switches_that_need_torch_are_named(switch: dict[str, Any]) -> None:
         NumpyPredictor(weights_of(NarFormerV2(config)), config)
 
 
-def test_contributions_sum_to_the_prediction_and_equal_torch() -> None:
-    config = replace(SMALL, readout="contributions")
+@pytest.mark.parametrize("prior", ["none", "costs"])
+def test_contributions_sum_to_the_prediction_and_equal_torch(prior: Any) -> None:
+    config = replace(SMALL, readout="contributions", prior=prior)
     model = NarFormerV2(config)
     model.scale.fill_(3.0)
-    tokens = random_tokens(9, seed=0)
+    tokens = with_costs(random_tokens(9, seed=0), seed=0)
     plain = NumpyPredictor(weights_of(model), config)
     parts = plain.contributions(tokens)
     with torch.no_grad():

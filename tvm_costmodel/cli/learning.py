@@ -34,7 +34,7 @@ def train(
     predictors: Annotated[
         str,
         typer.Option(help="Names by commas, with options in brackets: nar-former-v2[width=64]."),
-    ] = ",".join(registry.PREDICTORS),
+    ] = registry.SPECS,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Passes over the networks, where any are made.")
     ] = None,

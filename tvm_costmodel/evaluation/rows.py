@@ -131,7 +131,7 @@ class RunStore:
     """The runs in a directory. Safe to share between processes, which claim what they do.
 
     Args:
-        directory: made when the first run is written.
+        directory: made when the first run is claimed or written.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -166,7 +166,10 @@ class RunStore:
                 yield False
                 return
             yield True
-            path.unlink(missing_ok=True)
+            # While the run is missing, others may wait for this very file: they would hold what
+            # nobody who comes later sees.
+            if self.has(key):
+                path.unlink(missing_ok=True)
 
     def write(self, run: Run) -> None:
         """Add a run, or put it in the place of the same one."""

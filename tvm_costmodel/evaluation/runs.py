@@ -96,7 +96,9 @@ def evaluate(
         for number, (candidate, split, key) in left:
 
             def tell(state: State, _number: int = number, _key: RunKey = key, **more: Any) -> None:
-                progress(RunEvent(state=state, key=_key, number=_number, total=len(planned), **more))
+                progress(
+                    RunEvent(state=state, key=_key, number=_number, total=len(planned), **more)
+                )
 
             with store.claim(key, wait=wait) as claimed:
                 if not claimed:

@@ -99,7 +99,7 @@ class GraphBatch:
         )
 
 
-class _Ragged:
+class Ragged:
     """Rows of all graphs, one graph after the other: ``values`` ``[num_rows, ...]``."""
 
     def __init__(self, parts: Sequence[npt.NDArray[np.generic]], device: torch.device) -> None:
@@ -107,6 +107,11 @@ class _Ragged:
         self.values = torch.from_numpy(np.concatenate(parts)).to(device)
         self.sizes_G = torch.from_numpy(sizes).to(device)
         self.starts_G = torch.from_numpy(np.cumsum(sizes) - sizes).to(device)
+
+    @property
+    def device(self) -> torch.device:
+        """That holds the rows."""
+        return self.values.device
 
     def take(self, index_G: Tensor) -> tuple[Tensor, Tensor]:
         """The rows of the chosen graphs, and the position in ``index_G`` that each belongs to."""
@@ -131,17 +136,17 @@ class GraphStore:
     def __init__(self, graphs: Sequence[Graph], device: torch.device | str = "cpu") -> None:
         _check_alike(graphs)
         device = torch.device(device)
-        self._nodes = _Ragged([g.node_features for g in graphs], device)
+        self._nodes = Ragged([g.node_features for g in graphs], device)
         self._edges = {
-            name: _Ragged([_edges(g, name).T for g in graphs], device)
+            name: Ragged([_edges(g, name).T for g in graphs], device)
             for name in (_EDGES, *graphs[0].relations)
         }
         self._static_GS = torch.from_numpy(np.stack([g.static_features for g in graphs])).to(device)
         self._domain_G = torch.tensor([g.domain for g in graphs], device=device)
-        self._groups: _Ragged | None = None
+        self._groups: Ragged | None = None
         if graphs[0].group_index is not None:
             groups = [np.unique(_groups(g), return_inverse=True)[1] for g in graphs]
-            self._groups = _Ragged(groups, device)
+            self._groups = Ragged(groups, device)
             counts = [int(g.max(initial=-1)) + 1 for g in groups]
             self._num_groups_G = torch.tensor(counts, device=device)
 
@@ -190,7 +195,7 @@ class GraphStore:
         )
 
     @staticmethod
-    def _edge_index(edges: _Ragged, index_G: Tensor, offset_G: Tensor) -> Tensor:
+    def _edge_index(edges: Ragged, index_G: Tensor, offset_G: Tensor) -> Tensor:
         edges_E2, owner_E = edges.take(index_G)
         return (edges_E2 + offset_G[owner_E].unsqueeze(1)).T.contiguous()
 

@@ -7,6 +7,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+_LEAST_DEVIATION = 0.25
+
 
 class Standardize(nn.Module):
     """Each feature less its mean and over its standard deviation on the training data."""
@@ -22,13 +24,16 @@ class Standardize(nn.Module):
     def calibrate(self, values: Tensor) -> None:
         """Take mean and deviation from ``values``, ``[num_rows, num_features]``.
 
-        A feature that never varies keeps its deviation of 1, so that an unseen value of it stays
-        moderate.
+        A feature that never varies becomes 0 for whatever value: its weights learn nothing, and an
+        operator that is first met after training must not meet weights that were drawn at random.
+        A rare one, such as the type of an operator that few networks have, is stretched by no more
+        than 4.
         """
         rows = values.double()
         deviation = rows.std(dim=0, correction=0)
         self.mean.copy_(rows.mean(dim=0))
-        self.deviation.copy_(torch.where(deviation > 1e-6, deviation, 1.0))
+        stretched = deviation.clamp(min=_LEAST_DEVIATION)
+        self.deviation.copy_(torch.where(deviation > 1e-6, stretched, torch.inf))
 
     def forward(self, x: Tensor) -> Tensor:
         """Standardized ``x``, ``[..., num_features]``."""

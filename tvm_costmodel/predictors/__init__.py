@@ -6,7 +6,6 @@ XGBoost, and the estimates of a shipped checkpoint need none of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from typing import Any, Literal
 
@@ -83,7 +82,7 @@ def create(name: str, task: Task = "latency", **options: Any) -> Predictor[Any]:
     if preset is not None and preset not in presets:
         known = ", ".join(presets) or "none"
         raise InputError(f"{name} has no preset {preset!r}: known are {known}")
-    parts = _configurations(cls, presets[preset] if preset else None)
+    parts = _configurations(cls, preset)
     left = options
     for index, part in enumerate(parts):
         parts[index], left = override(part, left)
@@ -106,8 +105,11 @@ def option_names(name: str, task: Task = "latency") -> list[str]:
     return known_options(*_configurations(predictor_class(name, task)))
 
 
-def _configurations(cls: Any, preset: Callable[[], Any] | None = None) -> list[Any]:
+def _configurations(cls: Any, preset: str | None = None) -> list[Any]:
     """What the constructor of ``cls`` takes: its configuration and its training, if it has any."""
-    config_type = preset or getattr(cls, "config_type", None)
+    config_type = cls.presets[preset] if preset else getattr(cls, "config_type", None)
     parts = [] if config_type is None else [config_type()]
-    return [*parts, cls.default_training] if hasattr(cls, "default_training") else parts
+    if hasattr(cls, "default_training"):
+        trainings = getattr(cls, "preset_trainings", {})
+        parts.append(trainings.get(preset, cls.default_training))
+    return parts

@@ -1,7 +1,7 @@
 """Options: plain values by name that change a nested configuration, as the command line gives them.
 
 ``width=128`` changes the only field of that name, however deep it is; where several have it, a path
-says which: ``tokens.static=logarithm``.
+says which: ``tokens.static=logarithm``. Several values are joined by ``+``, none are ``none``.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def override(config: ConfigT, options: Mapping[str, Any]) -> tuple[ConfigT, dict
     """
     paths = dict(_paths(config))
     left: dict[str, Any] = {}
+    changes: dict[str, Any] = {}
     for name, value in options.items():
         matches = [path for path in paths if path == name] or [
             path for path in paths if path.rpartition(".")[2] == name
@@ -50,10 +51,10 @@ def override(config: ConfigT, options: Mapping[str, Any]) -> tuple[ConfigT, dict
         if len(matches) > 1:
             raise InputError(f"option {name!r} could be any of {', '.join(matches)}: say which")
         if matches:
-            config = _replaced(config, matches[0].split("."), _like(paths[matches[0]], value, name))
+            changes[matches[0]] = _like(paths[matches[0]], value, name)
         else:
             left[name] = value
-    return config, left
+    return _changed(config, changes), left
 
 
 def known_options(*configs: object) -> list[str]:
@@ -83,7 +84,9 @@ def _paths(config: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _like(present: object, value: Any, name: str) -> Any:
     """``value`` in the type of the present one, as far as nothing is lost by it."""
     if isinstance(present, tuple) and not isinstance(value, tuple):
-        return (value,)
+        return () if value is None else (value,)
+    if isinstance(present, str) and value is None:
+        return "none"  # the name of a choice
     if isinstance(present, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if present is not None and value is not None and type(value) is not type(present):
@@ -94,7 +97,13 @@ def _like(present: object, value: Any, name: str) -> Any:
     return value
 
 
-def _replaced(config: Any, path: list[str], value: Any) -> Any:
-    if len(path) > 1:
-        value = _replaced(getattr(config, path[0]), path[1:], value)
-    return replace(config, **{path[0]: value})
+def _changed(config: Any, changes: Mapping[str, Any], prefix: str = "") -> Any:
+    """``config`` with all ``changes`` at once, since one alone may not fit what another leaves."""
+    values = {}
+    for field in fields(config):
+        path, value = f"{prefix}{field.name}", getattr(config, field.name)
+        if is_dataclass(value):
+            values[field.name] = _changed(value, changes, f"{path}.")
+        elif path in changes:
+            values[field.name] = changes[path]
+    return replace(config, **values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -98,6 +99,20 @@ def test_what_another_process_does_is_waited_for_and_not_done_again(tmp_path):
         ("known", "a"),
     ]
     assert not list(tmp_path.glob("runs/.*")), "no claim is left behind"
+
+
+def test_a_run_that_failed_is_still_claimed_by_one_process_at_a_time(tmp_path):
+    (run, _) = evaluate(numbers(), TWO_FAMILIES, [biased()[0]], [0], RunStore(tmp_path / "b"))
+    store = RunStore(tmp_path)
+    with store.claim(run.key) as claimed:
+        assert claimed
+        waiting = next(tmp_path.glob("runs/.*.lock")).open("w")
+    with waiting:
+        fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        with store.claim(run.key) as claimed:
+            assert not claimed, "the one that waited does it"
+    with store.claim(run.key) as claimed:
+        assert claimed
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,18 @@ def test_standardized_values_have_mean_0_and_deviation_1() -> None:
     assert standardize.state_dict().keys() == {"mean", "deviation"}
 
 
-def test_feature_that_never_varies_is_only_shifted() -> None:
+def test_feature_that_never_varies_counts_for_nothing() -> None:
     standardize = Standardize(1)
     standardize.calibrate(torch.full((4, 1), 7.0))
-    assert standardize(torch.tensor([[7.0], [8.0]])).tolist() == [[0.0], [1.0]]
+    assert standardize(torch.tensor([[7.0], [8.0]])).tolist() == [[0.0], [0.0]]
+
+
+def test_rare_feature_is_stretched_by_no_more_than_four() -> None:
+    standardize = Standardize(1)
+    values = torch.zeros(1000, 1)
+    values[0] = 1.0
+    standardize.calibrate(values)
+    assert standardize(torch.ones(1, 1)).item() == pytest.approx(4.0, rel=0.01)
 
 
 def test_output_scale_is_the_first_percentile() -> None:

@@ -15,6 +15,9 @@ from relay_frontend.tokens import TokenConfig
 
 Relation = Literal["undirected", "forward", "backward", "siblings", "kernel"]
 
+PRIOR_COSTS = ("flops", "functions", "operations", "chain", "bytes", "kernels")
+"""What the prior ``costs`` has a rate for, in the order of its rates."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class NarFormerV2Config:
@@ -29,6 +32,8 @@ class NarFormerV2Config:
         num_blocks: Transformer blocks.
         input_norm: of the features of nodes and graphs: none, a ``layer`` norm, or ``standardize``
             by mean and deviation of the training data.
+        embed: whether a linear layer with a ReLU brings the tokens to the width before the first
+            block, whose attention then costs what that of the others does. The paper has none.
         enhance: whether a node's degree gates its features (TAEnhance, equation 11).
         attention: ``graph`` (equation 9), ``global`` (S without A, table 6) or ``mean`` (every
             neighbour alike, equation 3).
@@ -52,6 +57,11 @@ class NarFormerV2Config:
             ``contributions``: the head answers for each node, and the answers are summed;
             ``hierarchical``: the means over the nodes after each block are weighted and summed,
             the head answers.
+        prior: what the head's answer for a node is a multiple of (``contributions`` alone):
+            ``none``, so that it is the contribution itself, or what the node would take by its
+            ``costs``, at rates that fit the training data best. The head then learns how far a node
+            falls short of these rates, which differs less from operator to operator, and from
+            family to family, than times do. Reads the costs at the end of the tokens.
         static: whether the static features are read (``pooled`` alone).
         output: how the head's number becomes positive: ``softplus``, which is the paper's
             -logsigmoid (equation 12), or ``exp``, for targets that span decades.
@@ -66,6 +76,7 @@ class NarFormerV2Config:
     width: int = 512
     num_blocks: int = 2
     input_norm: Literal["none", "layer", "standardize"] = "none"
+    embed: bool = False
     enhance: bool = True
     attention: Literal["graph", "global", "mean"] = "graph"
     relations: tuple[Relation, ...] = ("undirected",)
@@ -78,6 +89,7 @@ class NarFormerV2Config:
     group_norm: bool = False
     branch_scale: float | None = None
     readout: Literal["pooled", "contributions", "hierarchical"] = "pooled"
+    prior: Literal["none", "costs"] = "none"
     static: bool = True
     output: Literal["softplus", "exp"] = "softplus"
 
@@ -98,6 +110,11 @@ class NarFormerV2Config:
             raise InputError(
                 f"NarFormerV2Config.ffn_groups ({self.ffn_groups}) must divide width ({self.width})"
             )
+        if self.prior != "none" and self.readout != "contributions":
+            raise InputError(
+                f"NarFormerV2Config.prior is {self.prior!r}, but the readout {self.readout!r} does "
+                "not tell what a node contributes: choose the readout 'contributions'"
+            )
         if not self.relations or len(set(self.relations)) < len(self.relations):
             raise InputError(
                 f"NarFormerV2Config.relations must be distinct and at least one: {self.relations}"
@@ -107,6 +124,12 @@ class NarFormerV2Config:
     def reads_static(self) -> bool:
         """Whether the static features have a say."""
         return self.static and self.readout == "pooled"
+
+    @property
+    def block_features(self) -> list[int]:
+        """Features per node that enter each block."""
+        first = self.width if self.embed else self.num_features
+        return [first] + [self.width] * (self.num_blocks - 1)
 
     @property
     def groups(self) -> int:
@@ -123,11 +146,37 @@ class LatencyNarFormerV2Config:
         model: its switches; its sizes are those of ``tokens`` and ``platforms``.
         platforms: names of the platforms that share the model, in the order of their embeddings;
             empty for one, whatever its name. Fitting on several sets them.
+        kernel_weight: weight of the times of measured kernels beside the latencies in what fitting
+            minimizes; only with the readout ``contributions``. Networks whose kernels were not
+            timed are learned by their latencies alone.
+        operator_dropout: probability with which an operator counts as its category in a graph while
+            learning. Fitting then names the operators of the training networks in ``tokens``, so
+            that others count as their category too.
+
+    Raises:
+        InputError: a value is out of its range, or the tokens or the model lack what it needs.
     """
 
     tokens: TokenConfig = field(default_factory=TokenConfig)
     model: NarFormerV2Config = field(default_factory=NarFormerV2Config)
     platforms: tuple[str, ...] = ()
+    kernel_weight: float = 0.0
+    operator_dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.operator_dropout < 1:
+            raise InputError(f"operator_dropout must be 0 to below 1, got {self.operator_dropout}")
+        if self.operator_dropout and self.tokens.op_type != "one-hot":
+            raise InputError("operator_dropout needs tokens whose op_type is one-hot")
+        if not (math.isfinite(self.kernel_weight) and self.kernel_weight >= 0):
+            raise InputError(f"kernel_weight must be 0 or more, got {self.kernel_weight}")
+        if self.kernel_weight and self.model.readout != "contributions":
+            raise InputError(
+                f"kernel_weight is {self.kernel_weight}, but the readout {self.model.readout!r} "
+                "does not tell what a kernel contributes: choose the readout 'contributions'"
+            )
+        if self.model.prior == "costs" and not self.tokens.costs:
+            raise InputError("prior 'costs' reads the costs of operators: set costs of the tokens")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +188,9 @@ class AccuracyNarFormerV2Config:
         model: its switches; ``num_features`` is that of ``tokens``.
         copies: isomorphic copies of each training cell, of which every step draws one for the
             architecture consistency loss; with 0, every cell is learned by itself.
+
+    Raises:
+        InputError: the model has a prior, but cells have no costs.
     """
 
     tokens: CellTokenConfig = field(default_factory=CellTokenConfig)
@@ -148,6 +200,10 @@ class AccuracyNarFormerV2Config:
         )
     )
     copies: int = 8
+
+    def __post_init__(self) -> None:
+        if self.model.prior != "none":
+            raise InputError(f"prior {self.model.prior!r} reads costs, which cells do not have")
 
 
 _POSITIVE = (

@@ -1,6 +1,7 @@
 """How the nodes of a whole network become its latency.
 
-Shape suffixes: N nodes of all graphs, G graphs, D width, S static features.
+Shape suffixes: N nodes of all graphs, G graphs, C features of the tokens, D width, S static
+features, K costs of a prior, R rows of what was measured.
 """
 
 # ruff: noqa: N803, N806 (shape suffixes)
@@ -8,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from scipy.optimize import nnls
 from torch import Tensor, nn
 from torch.nn import functional
 
+from relay_frontend.tokens import NUM_COSTS
 from tvm_costmodel.learning.graphs import GraphBatch
-from tvm_costmodel.predictors.nar_former_v2.config import NarFormerV2Config
+from tvm_costmodel.predictors.base import FloatArray
+from tvm_costmodel.predictors.nar_former_v2.config import PRIOR_COSTS, NarFormerV2Config
 from tvm_costmodel.predictors.nar_former_v2.head import Head, in_full
 
 
@@ -40,6 +45,7 @@ class ContributionsReadout(nn.Module):
     def __init__(self, config: NarFormerV2Config) -> None:
         super().__init__()
         self.head = Head(config.width, config)
+        self.prior = CostPrior() if config.prior == "costs" else None
 
     def forward(self, layers: Sequence[Tensor], batch: GraphBatch, _static_GS: Tensor) -> Tensor:
         """Latencies, ``[G]``."""
@@ -48,7 +54,51 @@ class ContributionsReadout(nn.Module):
     def contributions(self, layers: Sequence[Tensor], batch: GraphBatch) -> Tensor:
         """Of each node, ``[N]``, none negative."""
         y_N: Tensor = self.head(layers[-1], batch.domain_G.index_select(0, batch.graph_index_N))
-        return y_N
+        return y_N if self.prior is None else y_N * self.prior(batch.node_features_NC)
+
+
+class CostPrior(nn.Module):
+    """What nodes would take at one rate for each of their costs, in ms.
+
+    The costs are those that :func:`prior_costs` takes from tokens.
+    """
+
+    rates: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("rates", torch.ones(len(PRIOR_COSTS)))
+
+    def forward(self, node_features_NC: Tensor) -> Tensor:
+        """Of each node, ``[N]``."""
+        # No matrix product, which autocasting would round to bfloat16.
+        return (prior_costs(in_full(node_features_NC)) * self.rates).sum(dim=1)
+
+    def calibrate(self, costs_RK: FloatArray, y_R: FloatArray, weight_R: FloatArray) -> None:
+        """Fit the rates, none negative, to what was measured: least squares of relative errors.
+
+        Args:
+            costs_RK: of each row, summed over the nodes that were measured together.
+            y_R: what they take in ms, positive.
+            weight_R: of the squared error of the row.
+        """
+        # In units of their means, since FLOPs and kernels are nine decades apart.
+        unit_K = np.maximum(costs_RK.mean(axis=0), 1e-12)
+        root_R = np.sqrt(weight_R)
+        rates, _ = nnls(costs_RK / unit_K / y_R[:, None] * root_R[:, None], root_R)
+        self.rates.copy_(torch.from_numpy(rates / unit_K))
+
+
+def prior_costs(node_features_NC: Tensor) -> Tensor:
+    """The costs at the end of tokens, as :data:`PRIOR_COSTS` lists them, ``[N, 6]``.
+
+    An operator that writes for others counts as a kernel: with tokens whose costs are those between
+    kernels, the last one of a kernel does.
+    """
+    costs_NK = node_features_NC[:, -NUM_COSTS:].expm1()
+    *compute, parameters_N, read_N, written_N, _ = costs_NK.unbind(dim=1)
+    writes_N = (written_N > 0).to(costs_NK.dtype)
+    return torch.stack([*compute, parameters_N + read_N + written_N, writes_N], dim=1)
 
 
 def sum_over_graphs(value_N: Tensor, batch: GraphBatch) -> Tensor:

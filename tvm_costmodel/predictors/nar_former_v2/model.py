@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from relay_frontend.errors import InputError
 from tvm_costmodel.learning.graphs import GraphBatch, GraphStore
@@ -47,8 +48,8 @@ class NarFormerV2(nn.Module):
         self.input_norm = INPUT_NORMS[config.input_norm](config.num_features)
         static_norm = config.input_norm if config.reads_static else "none"
         self.static_norm = INPUT_NORMS[static_norm](config.num_static)
-        features = [config.num_features] + [config.width] * (config.num_blocks - 1)
-        self.blocks = nn.ModuleList(Block(size, config) for size in features)
+        self.embed = nn.Linear(config.num_features, config.width) if config.embed else None
+        self.blocks = nn.ModuleList(Block(size, config) for size in config.block_features)
         self.platform = PlatformEmbedding(config)
         self.readout = READOUTS[config.readout](config)
         self.register_buffer("scale", torch.ones(()))
@@ -62,6 +63,8 @@ class NarFormerV2(nn.Module):
     def layers(self, batch: GraphBatch) -> list[Tensor]:
         """The nodes after each block, ``[N, D]``."""
         h = self.input_norm(batch.node_features_NC)
+        if self.embed is not None:
+            h = functional.relu(self.embed(h))
         degree_N1 = node_degrees(h, batch.edge_index_2E)
         layers: list[Tensor] = []
         for block in self.blocks:
@@ -93,6 +96,8 @@ class NarFormerV2(nn.Module):
         ):
             if isinstance(norm, Standardize):
                 norm.calibrate(values)
+        if self.config.prior != "none":
+            return  # its rates are in ms already
         self.scale.fill_(_output_unit(self.config, targets, store.num_nodes.cpu().numpy()))
 
 

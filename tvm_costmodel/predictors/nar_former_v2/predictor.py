@@ -19,11 +19,19 @@ from tvm_costmodel.learning.losses import Objective, RankingAndConsistency
 from tvm_costmodel.learning.torch_predictor import TorchPredictor
 from tvm_costmodel.learning.trainer import TrainingConfig
 from tvm_costmodel.predictors.base import FloatArray, Network, Progress, silent
+from tvm_costmodel.predictors.nar_former_v2.attribution import (
+    LatencyAndKernels,
+    MeasuredShares,
+    measured_rows,
+    measured_shares,
+)
 from tvm_costmodel.predictors.nar_former_v2.config import (
     AccuracyNarFormerV2Config,
     LatencyNarFormerV2Config,
     Relation,
 )
+from tvm_costmodel.predictors.nar_former_v2.dropout import OperatorDropout
+from tvm_costmodel.predictors.nar_former_v2.latency import CostPrior, prior_costs
 from tvm_costmodel.predictors.nar_former_v2.model import NarFormerV2
 from tvm_costmodel.predictors.nar_former_v2.presets import ACCURACY_PRESETS, LATENCY_PRESETS
 from tvm_costmodel.predictors.nar_former_v2.relations import RELATIONS
@@ -35,6 +43,8 @@ class LatencyNarFormerV2(TorchPredictor[Network]):
     name = "nar-former-v2"
     config_type = LatencyNarFormerV2Config
     presets = LATENCY_PRESETS
+    # As good as 50 on networks like the training ones, and better on families that it has not seen.
+    preset_trainings: ClassVar = {"best": TrainingConfig(epochs=25)}
     config: LatencyNarFormerV2Config
 
     def __init__(
@@ -44,6 +54,9 @@ class LatencyNarFormerV2(TorchPredictor[Network]):
     ) -> None:
         super().__init__(config, training)
         self.config = _sized(self.config)
+        # What kernels take, of each training network; known while fitting alone.
+        self._groups: list[IntArray] = []
+        self._measured: list[MeasuredShares] = []
 
     def fit(
         self,
@@ -60,8 +73,16 @@ class LatencyNarFormerV2(TorchPredictor[Network]):
         """
         platforms = sorted({network.platform for network in inputs})
         several = tuple(platforms) if len(platforms) > 1 else ()
-        self.config = _sized(replace(self.config, platforms=several))
+        tokens = self.config.tokens
+        if self.config.operator_dropout:
+            met = {operator.op for network in inputs for operator in network.graph}
+            tokens = replace(tokens, operators=tuple(sorted(met)))
+        self.config = _sized(replace(self.config, platforms=several, tokens=tokens))
+        if self._looks_at_kernels:
+            self._groups = [fuse(network.graph) for network in inputs]
+            self._measured = list(map(measured_shares, inputs, self._groups))
         super().fit(inputs, targets, validation=validation, progress=progress)
+        self._groups, self._measured = [], []
 
     def encode(self, inputs: Sequence[Network]) -> list[Graph]:
         """See :meth:`TorchPredictor.encode`.
@@ -70,11 +91,12 @@ class LatencyNarFormerV2(TorchPredictor[Network]):
             InputError: a network of a platform that the predictor does not know.
         """
         relations = self.config.model.relations
+        grouped = "kernel" in relations or self.config.kernel_weight > 0
         return [
             as_graph(
                 tokenize(network.graph, self.config.tokens),
                 relations,
-                group_index=fuse(network.graph) if "kernel" in relations else None,
+                group_index=fuse(network.graph) if grouped else None,
                 domain=self._domain(network),
             )
             for network in inputs
@@ -88,6 +110,24 @@ class LatencyNarFormerV2(TorchPredictor[Network]):
         """See :meth:`TorchPredictor.calibrate`."""
         assert isinstance(model, NarFormerV2)
         model.calibrate(store, targets)
+        if isinstance(prior := getattr(model.readout, "prior", None), CostPrior):
+            costs = prior_costs(store.node_features.double()).numpy()
+            prior.calibrate(*measured_rows(costs, self._groups, self._measured, targets))
+
+    @property
+    def _looks_at_kernels(self) -> bool:
+        """Whether fitting needs to know what kernels take."""
+        return self.config.kernel_weight > 0 or self.config.model.prior != "none"
+
+    def objective(self, inputs: Sequence[Network]) -> Objective:
+        """The configured loss of each latency, and of the kernels where they have a weight."""
+        config = self.config
+        objective = super().objective(inputs)
+        if config.kernel_weight:
+            objective = LatencyAndKernels(self.training.loss, config.kernel_weight, self._measured)
+        if config.operator_dropout:
+            objective = OperatorDropout(objective, config.tokens, config.operator_dropout)
+        return objective
 
     def contributions(self, network: Network) -> FloatArray:
         """What each operator of ``network`` adds to its latency in ms, ``[num_nodes]``.

@@ -3,7 +3,10 @@
 ``paper`` is the text to the letter, with the position of each node in its token. ``reference`` is
 what the authors' public code does: ReLU and dropout follow the L2 norm, a learned scale per channel
 starts the feed-forward branch small, and its LayerNorm sees each group by itself; its tokens of
-whole networks have no positions. Training is the same, see ``default_training`` of the predictors.
+whole networks have no positions.
+
+``best`` is what predicts latencies best here, ``docs/results`` has a row for each of its choices.
+How presets are trained stands beside the predictors.
 """
 
 from __future__ import annotations
@@ -28,6 +31,26 @@ def _latency_reference() -> LatencyNarFormerV2Config:
     return replace(config, model=_as_in_public_code(config.model))
 
 
+def _latency_best() -> LatencyNarFormerV2Config:
+    return LatencyNarFormerV2Config(
+        tokens=TokenConfig(
+            values=("logarithm",), costs=True, fused=True, input_dims=4, divisors=(16, 31)
+        ),
+        model=NarFormerV2Config(
+            width=64,
+            input_norm="standardize",
+            embed=True,
+            relations=("forward", "backward"),
+            normalize="layer",
+            readout="contributions",
+            prior="costs",
+            static=False,
+        ),
+        kernel_weight=1.0,
+        operator_dropout=0.2,
+    )
+
+
 def _accuracy_reference() -> AccuracyNarFormerV2Config:
     config = AccuracyNarFormerV2Config()
     return replace(config, model=_as_in_public_code(config.model))
@@ -40,6 +63,7 @@ def _as_in_public_code(model: NarFormerV2Config) -> NarFormerV2Config:
 LATENCY_PRESETS: dict[str, Callable[[], LatencyNarFormerV2Config]] = {
     "paper": _latency_paper,
     "reference": _latency_reference,
+    "best": _latency_best,
 }
 
 ACCURACY_PRESETS: dict[str, Callable[[], AccuracyNarFormerV2Config]] = {

@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 
 from relay_frontend.errors import InputError
+from relay_frontend.tokens import TokenConfig
 from tvm_costmodel.predictors import create
-from tvm_costmodel.predictors.nar_former_v2.config import NarFormerV2Config
+from tvm_costmodel.predictors.nar_former_v2.config import (
+    LatencyNarFormerV2Config,
+    NarFormerV2Config,
+)
 from tvm_costmodel.predictors.nar_former_v2.presets import ACCURACY_PRESETS, LATENCY_PRESETS
 
 
@@ -25,11 +29,46 @@ from tvm_costmodel.predictors.nar_former_v2.presets import ACCURACY_PRESETS, LAT
         ({"relations": ()}, "relations must be distinct and at least one"),
         ({"relations": ("forward", "forward")}, "relations must be distinct"),
         ({"num_static": 0}, "set static to False"),
+        ({"prior": "costs"}, "prior is 'costs', but the readout 'pooled' does not tell"),
     ],
 )
 def test_impossible_configuration_is_refused(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         NarFormerV2Config(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kernel_weight": -1.0}, "kernel_weight must be 0 or more"),
+        ({"kernel_weight": 1.0}, "choose the readout 'contributions'"),
+        ({"operator_dropout": 1.0}, "operator_dropout must be 0 to below 1"),
+        (
+            {"operator_dropout": 0.1, "tokens": TokenConfig(op_type="position")},
+            "needs tokens whose op_type is one-hot",
+        ),
+        (
+            {"model": NarFormerV2Config(prior="costs", readout="contributions")},
+            "prior 'costs' reads the costs of operators",
+        ),
+    ],
+)
+def test_what_a_predictor_cannot_learn_so_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        LatencyNarFormerV2Config(**values)
+
+
+def test_cells_have_no_costs_for_a_prior() -> None:
+    with pytest.raises(InputError, match="prior 'costs' reads costs, which cells do not have"):
+        create("nar-former-v2", "accuracy", readout="contributions", prior="costs")
+
+
+def test_a_preset_has_its_own_training_that_options_change() -> None:
+    made: Any = [
+        create("nar-former-v2", **options)
+        for options in ({"preset": "best"}, {"preset": "best", "epochs": 3}, {"preset": "paper"})
+    ]
+    assert [predictor.training.epochs for predictor in made] == [25, 3, 50]
 
 
 def test_paper_preset_is_the_text_to_the_letter() -> None:

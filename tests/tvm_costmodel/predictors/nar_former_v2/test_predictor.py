@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ import torch
 
 from relay_frontend.errors import InputError
 from relay_frontend.fusion import fuse
-from relay_frontend.tokens import tokenize
+from relay_frontend.tokens import NUM_COSTS, tokenize
 from tests.tvm_costmodel.predictors.networks import (
     OTHER_PLATFORM,
     PLATFORM,
@@ -28,14 +29,17 @@ from tvm_costmodel.errors import CheckpointError
 from tvm_costmodel.learning.graphs import GraphBatch
 from tvm_costmodel.learning.losses import RankingAndConsistency
 from tvm_costmodel.learning.trainer import TrainingConfig
+from tvm_costmodel.predictors.base import Network
 from tvm_costmodel.predictors.nar_former_v2.config import (
     AccuracyNarFormerV2Config,
     LatencyNarFormerV2Config,
 )
+from tvm_costmodel.predictors.nar_former_v2.latency import CostPrior, sum_over_graphs
 from tvm_costmodel.predictors.nar_former_v2.predictor import (
     AccuracyNarFormerV2,
     LatencyNarFormerV2,
 )
+from tvm_costmodel.predictors.nar_former_v2.presets import LATENCY_PRESETS
 from tvm_costmodel.runtime import NumpyPredictor
 
 NETWORKS = small_networks()
@@ -92,6 +96,89 @@ def test_saved_predictor_is_read_without_torch(tmp_path) -> None:
     np.testing.assert_allclose(found, predictor.predict(NETWORKS), rtol=1e-5)
     parts = plain.contributions(tokens[3], kernels[3])
     np.testing.assert_allclose(parts, predictor.contributions(NETWORKS[3]), rtol=1e-4)
+
+
+def best(networks: Sequence[Network] = NETWORKS, **options: Any) -> LatencyNarFormerV2:
+    config = LATENCY_PRESETS["best"]()
+    config = replace(config, model=replace(config.model, width=16), **options)
+    predictor = LatencyNarFormerV2(config, TRAINING)
+    predictor.fit(networks, LATENCIES)
+    return predictor
+
+
+def without_kernels() -> list[Network]:
+    return [replace(network, kernels=None, kernel_ms=None) for network in NETWORKS]
+
+
+def test_preset_best_is_read_without_torch(tmp_path) -> None:
+    predictor = best()
+    predictor.facts = {"platform": PLATFORM, "training_data": {"networks": 12}, "metrics": {}}
+    predictor.save(tmp_path / "saved")
+    checkpoint = load_checkpoint(tmp_path / "saved")
+    plain = NumpyPredictor(checkpoint.weights, checkpoint.config)
+    tokens = [tokenize(network.graph, checkpoint.token_config) for network in NETWORKS]
+    found = plain.predict(tokens, [fuse(network.graph) for network in NETWORKS])
+    np.testing.assert_allclose(found, predictor.predict(NETWORKS), rtol=1e-5)
+    parts = plain.contributions(tokens[3])
+    np.testing.assert_allclose(parts, predictor.contributions(NETWORKS[3]), rtol=1e-4)
+
+
+def test_measured_kernels_teach_what_kernels_contribute() -> None:
+    config = LATENCY_PRESETS["best"]()
+    model = replace(config.model, width=16, prior="none")
+    config = replace(config, model=model, operator_dropout=0.0)
+    training = replace(TRAINING, epochs=30, learning_rate=1e-2)
+    networks = [mostly_first(network) for network in NETWORKS]
+    errors = []
+    for weight in (10.0, 0.0):
+        predictor = LatencyNarFormerV2(replace(config, kernel_weight=weight), training)
+        predictor.fit(networks, LATENCIES)
+        errors.append(np.mean([misattributed(network, predictor) for network in networks]))
+    assert errors[0] < 0.3 * errors[1]
+
+
+def mostly_first(network: Network) -> Network:
+    """The network as if its first kernel took most of the time, which no latency tells."""
+    assert network.kernel_ms is not None
+    kernel_ms = network.kernel_ms / network.kernel_ms.sum()
+    kernel_ms[0] += 3
+    return replace(network, kernel_ms=kernel_ms)
+
+
+def misattributed(network: Network, predictor: LatencyNarFormerV2) -> float:
+    """The share of the latency that other kernels contribute than those that take it."""
+    assert network.kernel_ms is not None
+    parts = np.bincount(fuse(network.graph), predictor.contributions(network))
+    shares = network.kernel_ms / network.kernel_ms.sum()
+    return float(np.abs(parts / parts.sum() - shares).sum() / 2)
+
+
+def test_operators_that_no_training_network_has_count_as_their_category() -> None:
+    predictor = best(operator_dropout=0.5)
+    known = {operator.op for network in NETWORKS for operator in network.graph}
+    assert set(predictor.config.tokens.operators) == known
+    unnamed = best(operator_dropout=0.0)
+    assert unnamed.config.tokens.operators == ()
+
+
+@pytest.mark.parametrize("networks", [NETWORKS, without_kernels()], ids=["kernels", "latencies"])
+def test_prior_has_the_rates_that_fit_what_was_measured(networks) -> None:
+    predictor = best(networks)
+    prior = predictor.model.readout.prior
+    batch = GraphBatch.from_graphs(predictor.encode(NETWORKS))
+    sums = sum_over_graphs(prior(batch.node_features_NC), batch).numpy()
+    assert (prior.rates >= 0).all()
+    # 10 us for each kernel (one is a reshape that no compiler runs) and 1 ms for 10 MFLOPs.
+    np.testing.assert_allclose(sums, LATENCIES, atol=0.011, rtol=0.05)
+
+
+def test_prior_is_not_rounded_while_learning_in_bfloat16() -> None:
+    prior = CostPrior()
+    prior.rates.copy_(torch.rand(len(prior.rates)))
+    features = 20 * torch.rand(9, NUM_COSTS)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = prior(features)
+    torch.testing.assert_close(found, prior(features))
 
 
 def test_predictor_that_needs_torch_says_so_without_it(tmp_path) -> None:

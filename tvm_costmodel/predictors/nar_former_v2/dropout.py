@@ -1,0 +1,82 @@
+"""Operators that count as their category, at random while learning, so that new ones may later.
+
+Shape suffixes: N nodes of all graphs, G graphs, C features, T operators of the vocabulary.
+"""
+
+# ruff: noqa: N803, N806 (shape suffixes)
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from relay_frontend import vocabulary
+from relay_frontend.tokens import TokenConfig
+from tvm_costmodel.learning.graphs import GraphBatch
+from tvm_costmodel.learning.losses import Objective
+
+
+class OperatorDropout:
+    """An objective on batches of which some operators are known by their category alone.
+
+    Of each graph, each operator is dropped with a probability, wherever it occurs: its token gets
+    the type of its category and no attributes, as :func:`relay_frontend.tokens.tokenize` writes it
+    for an operator that a configuration does not name. A predictor that learned so has an answer
+    for operators that no training network has.
+
+    Args:
+        objective: of the batches.
+        tokens: their encoding, with one-hot types.
+        probability: of each operator in each graph.
+    """
+
+    def __init__(self, objective: Objective, tokens: TokenConfig, probability: float) -> None:
+        self._objective = objective
+        self._probability = probability
+        names = list(vocabulary.OPERATORS)[: vocabulary.SIZES[tokens.vocabulary]]
+        categories = [vocabulary.index(vocabulary.OPERATORS[name].category) for name in names]
+        self._category_T = torch.tensor(categories)
+        self._blank_C = _blank(tokens)
+
+    def __call__(
+        self,
+        model: nn.Module,
+        batch: GraphBatch,
+        y_G: Tensor,
+        index_G: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
+        dropped = replace(batch, node_features_NC=self._drop(batch, generator))
+        return self._objective(model, dropped, y_G, index_G, generator)
+
+    def _drop(self, batch: GraphBatch, generator: torch.Generator) -> Tensor:
+        """The tokens of ``batch`` without what is dropped, ``[N, C]``."""
+        tokens_NC = batch.node_features_NC
+        size = len(self._category_T)
+        drawn_GT = torch.rand(batch.num_graphs, size, generator=generator) < self._probability
+        type_N = tokens_NC[:, :size].argmax(dim=1)
+        drop_N = drawn_GT.to(type_N.device)[batch.graph_index_N, type_N]
+        category_N = self._category_T.to(type_N.device)[type_N]
+        types_NT = functional.one_hot(torch.where(drop_N, category_N, type_N), size)
+        blank_C = self._blank_C.to(type_N.device)
+        rest_NC = tokens_NC[:, size:]
+        hide_NC = drop_N[:, None] & blank_C.isfinite()
+        rest_NC = torch.where(hide_NC, blank_C.nan_to_num(), rest_NC)
+        return torch.cat([types_NT.to(rest_NC.dtype), rest_NC], dim=1)
+
+
+def _blank(tokens: TokenConfig) -> Tensor:
+    """What stands behind the type of an operator without attributes; not a number elsewhere."""
+    parts = []
+    for encoding in tokens.values:
+        zero = [0.0] * tokens.frequencies + [1.0] * tokens.frequencies
+        blank = torch.tensor(zero if encoding == "position" else [0.0])
+        others = torch.full(
+            (tokens.num_values - vocabulary.NUM_ATTRIBUTE_SLOTS, len(blank)), torch.nan
+        )
+        parts += [blank.repeat(vocabulary.NUM_ATTRIBUTE_SLOTS), others.ravel()]
+    values = torch.cat(parts)
+    left = tokens.num_features - vocabulary.SIZES[tokens.vocabulary] - len(values)
+    return torch.cat([values, torch.full((left,), torch.nan)])
