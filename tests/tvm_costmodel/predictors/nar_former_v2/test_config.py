@@ -59,11 +59,13 @@ def test_what_a_predictor_cannot_learn_so_is_refused(values: dict[str, Any], mes
 
 
 def test_cells_have_no_costs_for_a_prior() -> None:
+    pytest.importorskip("torch", reason="the predictor needs torch")
     with pytest.raises(InputError, match="prior 'costs' reads costs, which cells do not have"):
         create("nar-former-v2", "accuracy", readout="contributions", prior="costs")
 
 
 def test_a_preset_has_its_own_training_that_options_change() -> None:
+    pytest.importorskip("torch", reason="the predictor needs torch")
     made: Any = [
         create("nar-former-v2", **options)
         for options in ({"preset": "best"}, {"preset": "best", "epochs": 3}, {"preset": "paper"})
