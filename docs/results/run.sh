@@ -1,0 +1,50 @@
+#!/bin/bash
+# Makes the tables in this folder. Run it from the repository's root, with .venv/bin on the PATH; run
+# it several times at once to share the work (OMP_NUM_THREADS=1). What is finished is not done again.
+#
+#     docs/results/run.sh CELLS RUNS
+#
+# CELLS is an .npz file of NAS-Bench-201 networks with their latencies on a GTX 1660 (NNLQP's, see
+# tvm_costmodel/datasets/arrays.py), RUNS the directory of finished runs.
+set -euo pipefail
+cells=$1 runs=$2
+here=$(dirname "$0")
+
+measured=(--data 'data/v1[kernels=true]' --platform tvm-relay)
+ten=alexnet+vgg+resnet+googlenet+squeezenet+mobilenet_v2+mobilenet_v3+mnasnet+efficientnet+nasbench201
+modern=densenet+shufflenet_v2+convnext+vit+bert
+best='nar-former-v2[preset=best'
+
+evaluate() { tvm-costmodel evaluate --output "$runs" --format csv "$@"; }
+
+# Table 1 and table 2: predictors side by side.
+evaluate "${measured[@]}" --protocol in-domain --seeds 5 \
+  --predictors "flops,flops-mac,kernel-sum,$best]" --table "$here/in-domain.md"
+evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$ten]" --seeds 3 \
+  --predictors "flops,flops-mac,kernel-sum,$best]" --table "$here/leave-one-family-out.md"
+evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$ten]" \
+  --predictors "nnlp,nar-former-v2[preset=paper],$best]" \
+  --table "$here/leave-one-family-out-learned.md"
+
+# NNLQP's NAS-Bench-201 networks: one family, so that nothing need be ready for others.
+alone="$best,prior=none,operator_dropout=0,embed=false]"
+evaluate --data "cells:$cells" --protocol fixed --seeds 5 \
+  --predictors "flops,flops-mac,$alone" --table "$here/nnlqp-nas-bench-201.md"
+
+# What the choices of the preset best are good for, on families that the paper does not have, by runs
+# of 15 epochs.
+evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$modern]" --epochs 15 \
+  --predictors "$best],$best,kernel_weight=0],$best,prior=none],$best,operator_dropout=0],\
+$best,fused=false],$best,divisors=none]" --table "$here/ablation-best.md"
+evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$modern]" --epochs 15 \
+  --predictors "$best],$best,width=16],$best,width=32],$best,width=128],$best,width=256]" \
+  --table "$here/width.md"
+
+# Tables 5 and 6: what the parts of NAR-Former V2 are good for, at width 64.
+part='nar-former-v2[preset=paper,width=64'
+mean=$part,attention=mean,enhance=false,ffn=none
+evaluate "${measured[@]}" --protocol in-domain --predictors "$mean,values=real],\
+$mean,op_type=position],$mean],$part,enhance=false,ffn=plain],$part,enhance=false],$part]" \
+  --table "$here/ablation-paper.md"
+evaluate "${measured[@]}" --protocol in-domain --predictors "$part],$part,attention=global]" \
+  --table "$here/attention.md"
