@@ -18,6 +18,8 @@ operators whose kernel has just the members that TVM gives it is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from relay_frontend.fusion_patterns import (
@@ -69,10 +71,21 @@ def kernels_of(graph: OpGraph, groups: np.ndarray | None = None) -> tuple[Kernel
     members: list[list[int]] = [[] for _ in range(max(owners, default=-1) + 1)]
     for position, owner in enumerate(owners):
         members[owner].append(position)
-    leaving = {i for i in graph.outputs if i >= 0}
-    leaving.update(a for a, b in graph.edges if owners[a] != owners[b])
+    leaving = read_elsewhere(graph, owners)
     names = _Names()
     return tuple(_kernel(graph, positions, leaving, names) for positions in members)
+
+
+def read_elsewhere(graph: OpGraph, kernels: Sequence[int]) -> set[int]:
+    """The operators whose results leave their kernel: for another one, or as outputs.
+
+    Args:
+        graph: the network.
+        kernels: the kernel of each operator.
+    """
+    leaving = {i for i in graph.outputs if i >= 0}
+    leaving.update(a for a, b in graph.edges if kernels[a] != kernels[b])
+    return leaving
 
 
 class _Flow:

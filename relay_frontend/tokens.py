@@ -17,7 +17,7 @@ import numpy as np
 from relay_frontend import native, vocabulary
 from relay_frontend.costs import transcendentals
 from relay_frontend.errors import InputError
-from relay_frontend.fusion import fuse
+from relay_frontend.fusion import fuse, read_elsewhere
 from relay_frontend.graph import Operator, OpGraph
 from relay_frontend.native import NativeOpGraph
 from relay_frontend.operators import OPERATORS
@@ -334,8 +334,7 @@ def _between_kernels(graph: OpGraph) -> list[tuple[int, int]]:
     A kernel of reshapes alone moves nothing.
     """
     kernels = fuse(graph).tolist()
-    leaving = {i for i in graph.outputs if i >= 0}
-    leaving.update(a for a, b in graph.edges if kernels[a] != kernels[b])
+    leaving = read_elsewhere(graph, kernels)
     moving = {kernel for kernel, o in zip(kernels, graph, strict=True) if o.op != "reshape"}
     types = [*(o.type for o in graph), *reversed(graph.inputs)]  # of operand -1 the first input's
     traffic = []
