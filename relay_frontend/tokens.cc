@@ -8,6 +8,7 @@
 #include "relay_frontend/costs.h"
 #include "relay_frontend/fusion.h"
 #include "relay_frontend/names.h"
+#include "relay_frontend/tiling.h"
 
 namespace relay_frontend {
 
@@ -118,13 +119,6 @@ float* write_type(const OperatorSpec& spec, const TokenConfig& config, PositionE
   return out + config.vocabulary_size;
 }
 
-// Of 0, the extent of a dimension that is missing, it is 0.
-std::int64_t largest_divisor(std::int64_t extent, std::int64_t bound) {
-  std::int64_t divisor = std::min(extent, bound);
-  while (divisor > 0 && extent % divisor != 0) --divisor;
-  return std::max<std::int64_t>(divisor, 0);
-}
-
 void append_extents(Ints shape, std::size_t count, std::vector<double>& values) {
   for (std::size_t i = 0; i < count; ++i) {
     values.push_back(i < shape.size() ? static_cast<double>(shape[i]) : 0.0);
@@ -218,33 +212,15 @@ std::int64_t transcendentals(const Operator& op) {
   return checked_mul(op.spec->transcendentals, op.type.num_elements());
 }
 
-// The divisor of an extent by the bound of this index; 1 without one.
-double divisor(std::int64_t extent, const TokenConfig& config, std::size_t bound) {
-  if (bound >= config.divisors.size()) return 1.0;
-  const std::int64_t largest = largest_divisor(extent, config.divisors[bound]);
-  return static_cast<double>(std::max<std::int64_t>(1, largest));
-}
-
-// The extents whose loops are split and unrolled, 0 for none; twin of tokens._tiled.
-struct Tiled {
-  std::int64_t channels = 0;
-  std::int64_t rows = 0;
-};
-
-Tiled tiled(const Operator& op) {
-  const Ints shape = op.type.shape;
-  const CostRule rule = op.spec->rule;
-  const bool over_images = rule == CostRule::convolution ||
-                           rule == CostRule::transposed_convolution || rule == CostRule::window;
-  if (over_images && !op.spec->channels_last) return {shape[1], shape.back()};
-  return {shape.empty() ? 0 : shape.back(), shape.size() > 1 ? shape[shape.size() - 2] : 0};
+std::int64_t bound(const TokenConfig& config, std::size_t index) {
+  return index < config.divisors.size() ? config.divisors[index] : 1;
 }
 
 float* write_costs(const Operator& op, Traffic traffic, const TokenConfig& config, float* out) {
   const double flops = static_cast<double>(op.flops);
-  const Tiled extents = tiled(op);
-  const double operations = flops / divisor(extents.channels, config, 0);
-  const double chain = operations / divisor(extents.rows, config, 1);
+  const Tile tiled = tile(op, bound(config, 0), bound(config, 1));
+  const double operations = flops / static_cast<double>(tiled.lanes);
+  const double chain = operations / static_cast<double>(tiled.rows);
   const double moved = static_cast<double>(op.param_bytes + traffic.read + traffic.written);
   const double costs[kNumCosts] = {flops,
                                    static_cast<double>(transcendentals(op)),

@@ -20,7 +20,7 @@ from relay_frontend.errors import InputError
 from relay_frontend.fusion import fuse, read_elsewhere
 from relay_frontend.graph import Operator, OpGraph
 from relay_frontend.native import NativeOpGraph
-from relay_frontend.operators import OPERATORS
+from relay_frontend.tiling import largest_divisor, tile
 
 _GIGA = 1e9
 _LARGEST = float(np.finfo(np.float32).max)
@@ -31,8 +31,6 @@ StaticEncoding = Literal["position", "logarithm"]
 
 NUM_COSTS = 8
 NUM_STATIC_VALUES = 4
-
-_OVER_IMAGES = ("convolution", "transposed_convolution", "window")  # rules of costs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +54,10 @@ class TokenConfig:
         op_type: ``one-hot``, or ``position``: f_PE of the type's index (table 5, row 2).
         values: encodings of the values, at least one; row 1 of table 5 is ``("real",)``.
         costs: whether to append the logarithms of the node's FLOPs, transcendental functions, FLOPs
-            over the divisor of its channels (the vector operations, so to speak) and over that of
-            its rows too (the longest chain of them that waits for each other), bytes of parameters,
-            bytes read, bytes written, and FLOPs per byte moved.
+            over the results that a vector holds (the vector operations, so to speak) and over those
+            that are computed beside each other too (the longest chain of them that waits for each
+            other; :func:`relay_frontend.tiling.tile`), bytes of parameters, bytes read, bytes
+            written, and FLOPs per byte moved.
         fused: whether what is read from and written for operators of the same kernel
             (:func:`relay_frontend.fusion.fuse`) is left out of the bytes, and out of the FLOPs per
             byte.
@@ -214,11 +213,6 @@ def first_input_shape(graph: OpGraph, operator: Operator) -> tuple[int, ...]:
     return graph.operators[producer].shape if producer >= 0 else graph.inputs[-1 - producer].shape
 
 
-def largest_divisor(extent: int, bound: int) -> int:
-    """The largest divisor of ``extent`` that is not above ``bound``; 0 of the extent 0."""
-    return next((d for d in range(min(extent, bound), 0, -1) if extent % d == 0), 0)
-
-
 def tokenize(graph: OpGraph, config: TokenConfig | None = None) -> GraphTokens:
     """Encode ``graph`` as :class:`GraphTokens`; the default is the paper's latency setting."""
     config = config or TokenConfig()
@@ -300,32 +294,17 @@ def _costs(graph: OpGraph, config: TokenConfig) -> np.ndarray:
     traffic = [(o.read_bytes, o.write_bytes) for o in graph]
     if config.fused:
         traffic = _between_kernels(graph)
+    bounds = (*config.divisors, 1, 1)[:2]
     rows = []
     for o, (read, written) in zip(graph, traffic, strict=True):
         moved = o.param_bytes + read + written
-        channels, unrolled = _tiled(o)
-        operations = float(o.flops) / _divisor(channels, config.divisors[:1])  # as in C++
-        chain = operations / _divisor(unrolled, config.divisors[1:])
+        vector, unrolled = tile(o, *bounds)
+        operations = float(o.flops) / vector  # as in C++
+        chain = operations / unrolled
         intensity = float(o.flops) / float(moved) if moved else 0.0
         compute = (o.flops, transcendentals(o), operations, chain)
         rows.append((*compute, o.param_bytes, read, written, intensity))
     return np.array(rows, dtype=np.float64).reshape(len(rows), NUM_COSTS)
-
-
-def _tiled(operator: Operator) -> tuple[int, int]:
-    """The extents whose loops are split and unrolled: of channels and of rows, 0 for none.
-
-    A convolution or a window over NCHW has the former in its second dimension and the latter in its
-    last; anything else, above all a product, has them in its last two.
-    """
-    shape, spec = operator.shape, OPERATORS[operator.op]
-    if spec.cost.partition("*")[0] in _OVER_IMAGES and not operator.op.endswith("nhwc"):
-        return shape[1], shape[-1]
-    return (0, 0, *shape)[-1], (0, 0, *shape)[-2]
-
-
-def _divisor(extent: int, bounds: tuple[int, ...]) -> int:
-    return max(1, largest_divisor(extent, bounds[0])) if bounds else 1
 
 
 def _between_kernels(graph: OpGraph) -> list[tuple[int, int]]:

@@ -1,8 +1,7 @@
 """Learning from measured kernels what each kernel of a network contributes to its latency.
 
 A latency says nothing of where it comes from; a network whose kernels were timed has tens of labels
-more. The kernels of a build do not say which operators they are made of. They are found again by
-what does not depend on layout: FLOPs and the number of elements of the result.
+more.
 
 Shape suffixes: N nodes of all graphs, G graphs, K kernels of all graphs.
 """
@@ -10,26 +9,19 @@ Shape suffixes: N nodes of all graphs, G graphs, K kernels of all graphs.
 # ruff: noqa: N803, N806 (shape suffixes)
 from __future__ import annotations
 
-import math
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import cast
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from relay_frontend.fusion import kernels_of
-from relay_frontend.kernel import NO_KERNEL, Kernel
 from tvm_costmodel.learning.graphs import GraphBatch, IntArray, Ragged
 from tvm_costmodel.learning.losses import LOSSES, LossName
-from tvm_costmodel.predictors.base import FloatArray, Network
+from tvm_costmodel.predictors.base import FloatArray
+from tvm_costmodel.predictors.matching import MeasuredShares
 from tvm_costmodel.predictors.nar_former_v2.latency import sum_over_graphs
 from tvm_costmodel.predictors.nar_former_v2.model import NarFormerV2
-
-_CHANGE_OF_LAYOUT = "layout_transform"
 
 
 class LatencyAndKernels:
@@ -43,7 +35,7 @@ class LatencyAndKernels:
     Args:
         loss: of each latency.
         weight: of the kernels.
-        measured: of each training graph, see :func:`measured_shares`.
+        measured: of each training graph, see :mod:`tvm_costmodel.predictors.matching`.
     """
 
     def __init__(self, loss: LossName, weight: float, measured: Sequence[MeasuredShares]) -> None:
@@ -77,66 +69,6 @@ class LatencyAndKernels:
         y_K = torch.where(share_K > 0, share_K * y_G[graph_K], 1.0)
         error_K = share_K * (y_hat_K / y_K - 1).square()
         return latency_loss + self._weight * error_K.sum() / len(y_G)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class MeasuredShares:
-    """What measured kernels say of the kernels of :func:`relay_frontend.fusion.fuse`.
-
-    Several of those may be known by what they take together.
-
-    Args:
-        parts: the part that each kernel belongs to, ``[num_kernels]``: the number of its first
-            kernel.
-        shares: of each part in the time of all kernels, at the number of its first kernel, 0 to 1;
-            0 where nothing is known, and at the other kernels of a part.
-    """
-
-    parts: IntArray
-    shares: FloatArray
-
-
-def measured_shares(network: Network, groups: IntArray) -> MeasuredShares:
-    """Find the kernels of ``groups`` among the measured ones of ``network``.
-
-    Equal FLOPs and results make equal kernels, and nearly equal ones kernels that an element-wise
-    operator joined or left. What runs between two that were found is shared by the kernels between
-    them, such as the products and the softmax of an attention; a change of layout counts to the
-    kernel that runs after it, which asked for it.
-
-    Args:
-        network: with the times of its kernels, or without.
-        groups: the kernel of each operator, numbered from 0.
-    """
-    guessed = kernels_of(network.graph, groups)
-    found = MeasuredShares(np.arange(len(guessed)), np.zeros(len(guessed)))
-    if not network.kernels or network.kernel_ms is None:
-        return found
-    owners, is_exact = _owners(guessed, network.kernels)
-    times = network.kernel_ms / np.sum(network.kernel_ms)
-    free = np.ones(len(guessed), dtype=bool)
-    free[owners[owners >= 0]] = False
-    before, run = -1, list[int]()
-    for position in range(len(owners) + 1):
-        after = len(guessed) if position == len(owners) else int(owners[position])
-        if after < 0:
-            run.append(position)
-            continue
-        changes = [p for p in run if network.kernels[p].kind == _CHANGE_OF_LAYOUT]
-        between = [k for k in range(before + 1, after) if free[k]]
-        if between and len(changes) < len(run):
-            found.parts[between] = between[0]
-            found.shares[between[0]] = times[run].sum()
-            free[between] = False
-        else:
-            if after < len(guessed):
-                found.shares[after] += times[changes].sum()
-            if before >= 0 and not is_exact[before]:
-                found.shares[before] += times[[p for p in run if p not in changes]].sum()
-        if after < len(guessed):
-            found.shares[after] += times[position]
-        before, run = after, []
-    return found
 
 
 def measured_rows(
@@ -175,45 +107,3 @@ def measured_rows(
         times.append(shares.shares[known] * target)
         weights.append(shares.shares[known])
     return np.concatenate(sums), np.concatenate(times), np.concatenate(weights)
-
-
-def _owners(
-    guessed: Sequence[Kernel], measured: Sequence[Kernel]
-) -> tuple[IntArray, npt.NDArray[np.bool_]]:
-    """The guessed kernel of each measured one or -1, and which of the former are exactly alike."""
-    owners = np.full(len(measured), -1)
-    is_exact = np.zeros(len(guessed), dtype=bool)
-    free = np.ones(len(guessed), dtype=bool)
-    for key in (_exactly, _nearly):
-        numbers_of = _positions(guessed, free, key)
-        positions_of = _positions(measured, owners < 0, key)
-        for alike in numbers_of.keys() & positions_of.keys():
-            numbers, positions = numbers_of[alike], positions_of[alike]
-            if len(numbers) == len(positions):
-                owners[positions] = numbers
-                free[numbers] = False
-                is_exact[numbers] = key is _exactly
-    return owners, is_exact
-
-
-def _exactly(kernel: Kernel) -> tuple[int, int]:
-    """FLOPs and elements of the results, which no layout changes."""
-    return kernel.flops, sum(math.prod(result.shape) for result in kernel.results)
-
-
-def _nearly(kernel: Kernel) -> tuple[int, int]:
-    """The same for a kernel that an element-wise operator joined, or left for another kernel."""
-    flops, elements = _exactly(kernel)
-    return round(20 * math.log10(1 + flops)), elements
-
-
-def _positions(
-    kernels: Sequence[Kernel], chosen: npt.NDArray[np.bool_], key: Callable[[Kernel], Hashable]
-) -> dict[Hashable, list[int]]:
-    """Where the chosen ones among ``kernels`` are, by ``key``, in their order."""
-    positions: dict[Hashable, list[int]] = defaultdict(list)
-    for position in np.flatnonzero(chosen).tolist():
-        kernel = kernels[position]
-        if kernel.name != NO_KERNEL and kernel.kind != _CHANGE_OF_LAYOUT:
-            positions[key(kernel)].append(position)
-    return positions

@@ -19,12 +19,8 @@ from tvm_costmodel.learning.losses import Objective, RankingAndConsistency
 from tvm_costmodel.learning.torch_predictor import TorchPredictor
 from tvm_costmodel.learning.trainer import TrainingConfig
 from tvm_costmodel.predictors.base import FloatArray, Network, Progress, silent
-from tvm_costmodel.predictors.nar_former_v2.attribution import (
-    LatencyAndKernels,
-    MeasuredShares,
-    measured_rows,
-    measured_shares,
-)
+from tvm_costmodel.predictors.matching import MeasuredShares, measured_shares
+from tvm_costmodel.predictors.nar_former_v2.attribution import LatencyAndKernels, measured_rows
 from tvm_costmodel.predictors.nar_former_v2.config import (
     AccuracyNarFormerV2Config,
     LatencyNarFormerV2Config,

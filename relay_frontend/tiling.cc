@@ -1,0 +1,70 @@
+#include "relay_frontend/tiling.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include "relay_frontend/names.h"
+
+namespace relay_frontend {
+
+namespace {
+
+constexpr std::int64_t kProductRows = 8;
+
+std::int64_t divisor(std::int64_t extent, std::int64_t bound) {
+  return std::max<std::int64_t>(1, largest_divisor(extent, bound));
+}
+
+Tile tile_of_product(Ints shape, std::int64_t lanes, std::int64_t rows) {
+  const std::int64_t columns = shape.empty() ? 0 : shape.back();
+  if (largest_divisor(columns, 2 * lanes) % lanes != 0) return {1, 1};
+  std::int64_t length = 1;  // modulo the bound, so that nothing overflows
+  for (std::size_t i = 0; i + 1 < shape.size(); ++i) length = length * shape[i] % kProductRows;
+  return {lanes, largest_divisor(std::gcd(length, kProductRows), rows)};
+}
+
+// The attribute, or null.
+const AttrValue* find(const Operator& op, Name name) {
+  for (std::size_t i = 0; i < op.attrs.size(); ++i) {
+    if (op.spec->attrs[i] == name) return &op.attrs[i];
+  }
+  return nullptr;
+}
+
+Tile tile_of_image(const Operator& op, std::int64_t lanes, std::int64_t rows) {
+  const Ints shape = op.type.shape;
+  std::int64_t channels = shape[1];
+  const AttrValue* attribute = find(op, attr::groups);
+  const std::int64_t* groups = attribute ? std::get_if<std::int64_t>(attribute) : nullptr;
+  if (groups != nullptr && 1 < *groups && *groups < channels) channels /= *groups;
+  std::int64_t unrolled = divisor(shape.back(), rows);
+  attribute = find(op, attr::kernel_size);
+  const Ints* window = attribute ? std::get_if<Ints>(attribute) : nullptr;
+  if (window != nullptr && window->size() == 2 && (*window)[0] == 1 && (*window)[1] == 1) {
+    unrolled *= divisor(shape[2], rows / unrolled);
+  }
+  return {divisor(channels, lanes), unrolled};
+}
+
+}  // namespace
+
+std::int64_t largest_divisor(std::int64_t extent, std::int64_t bound) {
+  std::int64_t divisor = std::min(extent, bound);
+  while (divisor > 0 && extent % divisor != 0) --divisor;
+  return std::max<std::int64_t>(divisor, 0);
+}
+
+Tile tile(const Operator& op, std::int64_t lanes, std::int64_t rows) {
+  const Ints shape = op.type.shape;
+  if (op.spec->name == op::attention || op.spec->name == op::matmul) return {1, 1};
+  if (op.spec->name == op::dense) return tile_of_product(shape, lanes, rows);
+  const CostRule rule = op.spec->rule;
+  const bool over_images = rule == CostRule::convolution ||
+                           rule == CostRule::transposed_convolution || rule == CostRule::window;
+  if (over_images && !op.spec->channels_last) return tile_of_image(op, lanes, rows);
+  const std::size_t rank = shape.size();
+  return {divisor(rank > 0 ? shape[rank - 1] : 0, lanes),
+          divisor(rank > 1 ? shape[rank - 2] : 0, rows)};
+}
+
+}  // namespace relay_frontend

@@ -1,0 +1,73 @@
+"""What tiles operators get, and what they do not depend on."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay_frontend.graph import Operator, TensorType
+from relay_frontend.tiling import largest_divisor, tile
+
+
+def operator(op: str, *shape: int, **attrs: Any) -> Operator:
+    return Operator(op=op, inputs=(-1,), type=TensorType(shape), attrs=attrs)
+
+
+@given(extent=st.integers(0, 2000), bound=st.integers(2, 64))
+def test_the_largest_divisor_is_that_of_topis_schedules(extent, bound):
+    divisor = largest_divisor(extent, bound)
+    if extent == 0:
+        assert divisor == 0
+        return
+    # As ``_fallback_schedule`` of topi.x86 counts down to it.
+    assert divisor == max(d for d in range(1, bound + 1) if extent % d == 0)
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "expected"),
+    [
+        ("conv2d", (1, 36, 14, 28), (12, 28)),
+        ("conv2d", (1, 37, 47, 47), (1, 1)),
+        ("max_pool2d", (1, 64, 14, 62), (16, 31)),
+        ("conv2d_nhwc", (1, 14, 28, 36), (12, 28)),
+        ("dense", (196, 768), (16, 4)),
+        ("dense", (1, 197, 768), (16, 1)),
+        ("dense", (8, 197, 768), (16, 8)),
+        ("dense", (4, 7, 7, 48), (1, 1)),  # 24 columns at a time are one vector and a half
+        ("matmul", (12, 64, 64), (1, 1)),
+        ("attention", (1, 12, 64, 64), (1, 1)),
+        ("relu", (1, 64, 14, 28), (14, 14)),
+        ("relu", (), (1, 1)),
+    ],
+)
+def test_operators_are_tiled_as_topis_schedules_do(op, shape, expected):
+    assert tile(operator(op, *shape), 16, 31) == expected
+
+
+@pytest.mark.parametrize(("groups", "expected"), [(1, 16), (4, 8), (8, 4), (16, 2), (32, 16)])
+def test_vectors_stay_within_a_group_unless_it_is_one_channel(groups, expected):
+    assert tile(operator("conv2d", 1, 32, 7, 7, groups=groups), 16, 31) == (expected, 7)
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"), [((14, 14), 28), ((7, 7), 7), ((4, 4), 16), ((47, 47), 1), ((1, 1), 1)]
+)
+def test_a_window_of_one_unrolls_over_the_height_too(image, expected):
+    pointwise = operator("conv2d", 1, 32, *image, groups=1, kernel_size=(1, 1))
+    assert tile(pointwise, 16, 31) == (16, expected)
+
+
+@given(
+    op=st.sampled_from(["conv2d", "dense", "matmul", "add", "layer_norm"]),
+    shape=st.lists(st.integers(0, 300), min_size=4, max_size=4),
+)
+def test_without_bounds_nothing_is_tiled(op, shape):
+    assert tile(operator(op, *shape), 1, 1) == (1, 1)
+
+
+@given(rows=st.lists(st.integers(1, 40), min_size=3, max_size=3), columns=st.integers(1, 300))
+def test_a_product_does_not_depend_on_how_its_rows_are_laid_out(rows, columns):
+    a, b, c = rows
+    nested, flat = operator("dense", a, b, c, columns), operator("dense", a * b * c, columns)
+    assert tile(nested, 16, 31) == tile(flat, 16, 31)
