@@ -133,6 +133,7 @@ class TorchPredictor(Predictor[InputT]):
             self.training,
             objective=self.objective(inputs),
             validation=held_out,
+            identity=f"{self.name} {self.config}",
             progress=progress,
         )
         self._model = model

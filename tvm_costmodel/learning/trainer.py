@@ -113,6 +113,7 @@ def train(
     *,
     objective: Objective | None = None,
     validation: tuple[Sequence[Graph], FloatArray] | None = None,
+    identity: str = "",
     progress: Progress = silent,
 ) -> None:
     """Train ``model``, which maps a ``GraphBatch`` to ``[G]``, in place.
@@ -129,6 +130,8 @@ def train(
         config: how.
         objective: loss of a step; by default ``config.loss`` of each graph.
         validation: graphs and targets of which the error is told after each epoch.
+        identity: of what ``config`` does not tell, such as the objective; a state file of another
+            one is not resumed from.
         progress: told after each epoch.
 
     Raises:
@@ -143,7 +146,7 @@ def train(
         raise InputError("keep_best and patience judge by validation: give a validation set")
     device = config.torch_device()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        run = _Run(model.to(device), graphs, targets, config, objective)
+        run = _Run(model.to(device), graphs, targets, config, objective, identity)
         judge = None if validation is None else _judge(*validation, device)
         for epoch in range(run.resume() + 1, config.epochs + 1):
             loss = run.epoch(epoch)
@@ -220,8 +223,10 @@ class _Run:
         targets: FloatArray,
         config: TrainingConfig,
         objective: Objective | None,
+        identity: str,
     ) -> None:
         self.config = config
+        self.identity = identity
         self.model = model
         self.device = config.torch_device()
         self.store = GraphStore(graphs, self.device)
@@ -336,7 +341,7 @@ class _Run:
         """Differs between trainings that must not go on from each other's state."""
         free = {"state", "device", "compile"}
         chosen = {k: v for k, v in asdict(self.config).items() if k not in free}
-        digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
+        digest = hashlib.sha256(json.dumps([chosen, self.identity], sort_keys=True).encode())
         digest.update(self.targets.cpu().numpy().tobytes())
         digest.update(self.store.num_nodes.cpu().numpy().tobytes())
         return digest.hexdigest()

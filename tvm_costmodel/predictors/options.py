@@ -9,7 +9,8 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from relay_frontend.errors import InputError
 
@@ -41,7 +42,7 @@ def override(config: ConfigT, options: Mapping[str, Any]) -> tuple[ConfigT, dict
     Raises:
         InputError: several fields have the name, or a value is of another type than the present.
     """
-    paths = dict(_paths(config))
+    paths = {path: (value, optional) for path, value, optional in _paths(config)}
     left: dict[str, Any] = {}
     changes: dict[str, Any] = {}
     for name, value in options.items():
@@ -51,7 +52,7 @@ def override(config: ConfigT, options: Mapping[str, Any]) -> tuple[ConfigT, dict
         if len(matches) > 1:
             raise InputError(f"option {name!r} could be any of {', '.join(matches)}: say which")
         if matches:
-            changes[matches[0]] = _like(paths[matches[0]], value, name)
+            changes[matches[0]] = _like(*paths[matches[0]], value, name)
         else:
             left[name] = value
     return _changed(config, changes), left
@@ -59,7 +60,7 @@ def override(config: ConfigT, options: Mapping[str, Any]) -> tuple[ConfigT, dict
 
 def known_options(*configs: object) -> list[str]:
     """Paths of all fields of some configurations, for messages."""
-    return sorted({path for config in configs for path, _ in _paths(config)})
+    return sorted({path for config in configs for path, _, _ in _paths(config)})
 
 
 def _plain(text: str) -> Any:
@@ -71,17 +72,19 @@ def _plain(text: str) -> Any:
         return text
 
 
-def _paths(config: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def _paths(config: object, prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
+    """Path and value of each field, and whether it may be None."""
     assert is_dataclass(config)
+    hints = get_type_hints(type(config))
     for field in fields(config):
         value = getattr(config, field.name)
         if is_dataclass(value):
             yield from _paths(value, f"{prefix}{field.name}.")
         else:
-            yield f"{prefix}{field.name}", value
+            yield f"{prefix}{field.name}", value, NoneType in get_args(hints[field.name])
 
 
-def _like(present: object, value: Any, name: str) -> Any:
+def _like(present: object, optional: bool, value: Any, name: str) -> Any:
     """``value`` in the type of the present one, as far as nothing is lost by it."""
     if isinstance(present, tuple) and not isinstance(value, tuple):
         return () if value is None else (value,)
@@ -89,7 +92,9 @@ def _like(present: object, value: Any, name: str) -> Any:
         return "none"  # the name of a choice
     if isinstance(present, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if present is not None and value is not None and type(value) is not type(present):
+    if value is None and optional:
+        return None
+    if present is not None and type(value) is not type(present):
         raise InputError(
             f"option {name!r} is {value!r}, but a {type(present).__name__} such as {present!r} was "
             "expected"

@@ -139,6 +139,14 @@ def test_one_seed_gives_one_predictor_and_leaves_the_generator_alone(fitted: _Nu
     assert not np.array_equal(other.predict(INPUTS), fitted.predict(INPUTS))
 
 
+def test_training_of_another_configuration_is_not_resumed(tmp_path: Path) -> None:
+    training = replace(TRAINING, state=tmp_path / "state.pt")
+    _Numbers(CONFIG, training).fit(INPUTS, TARGETS)
+    other = replace(CONFIG, inner=replace(CONFIG.inner, names=("y",)))
+    with pytest.raises(InputError, match=r"state\.pt belongs to another configuration"):
+        _Numbers(other, training).fit(INPUTS, TARGETS)
+
+
 def test_predictions_do_not_depend_on_how_many_are_asked_for(fitted: _Numbers) -> None:
     many = fitted.predict(INPUTS * 20)
     np.testing.assert_allclose(many, np.tile(fitted.predict(INPUTS), 20), rtol=1e-6)

@@ -74,6 +74,11 @@ def test_none_is_no_value_no_values_or_the_name_of_a_choice():
     assert (inner.rate, inner.bounds, inner.kind) == (None, (), "none")
 
 
+def test_none_is_refused_where_a_value_is_needed():
+    with pytest.raises(InputError, match="'weight' is None, but a float such as"):
+        changed("weight=none")
+
+
 def test_one_value_or_several_make_a_tuple():
     config = changed("inner.bounds=4,second.bounds=5+6")
     assert (config.inner.bounds, config.second.bounds) == ((4,), (5, 6))
