@@ -7,6 +7,7 @@ import tempfile
 import weakref
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,8 +169,11 @@ class CostModel:
         kernels = [fuse(graph)] if "kernel" in checkpoint.config.relations else None
         tokens = tokenize(graph, checkpoint.token_config)
         latency = float(predictor.predict([tokens], kernels)[0])
-        unknown = unknown_operators(graph, checkpoint.token_config.vocabulary)
-        return self._make(graph, latency, _description(checkpoint), unknown)
+        config = checkpoint.token_config
+        unknown = unknown_operators(graph, config.vocabulary)
+        unlearned = tuple(op for op in config.unnamed(graph) if op not in unknown)
+        estimate = self._make(graph, latency, _description(checkpoint), unknown)
+        return replace(estimate, unlearned_ops=unlearned)
 
     def explain(
         self,

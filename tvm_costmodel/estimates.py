@@ -20,6 +20,8 @@ class Estimate:
         checkpoint: what made it: predictor, training set and version, or the timing protocol.
         digest: of the network's operator graph.
         unknown_ops: operators outside of the vocabulary, which make the estimate less certain.
+        unlearned_ops: operators of the vocabulary that no training network has; they are estimated
+            as others of their category, which is less certain too.
     """
 
     latency_ms: float
@@ -30,3 +32,4 @@ class Estimate:
     checkpoint: str
     digest: str
     unknown_ops: tuple[str, ...] = ()
+    unlearned_ops: tuple[str, ...] = ()

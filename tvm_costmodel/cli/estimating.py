@@ -74,6 +74,11 @@ def _check_operators(result: Estimate, network: Path, *, allow_unknown: bool) ->
             f"{', '.join(result.unknown_ops)}; an estimate knows only their shapes. To accept "
             "that: --allow-unknown"
         )
+    if result.unlearned_ops:
+        note(
+            f"no training network has {', '.join(result.unlearned_ops)}: estimated as others of "
+            "the same category, which is less certain"
+        )
 
 
 def tokens(

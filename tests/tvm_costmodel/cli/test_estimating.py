@@ -142,6 +142,14 @@ def test_an_unknown_operator(run, write, fitted):
     assert json.loads(out)["unknown_ops"] == ["Hardmax"]
 
 
+def test_an_operator_that_no_training_network_has(run, write):
+    path = write(model([helper.make_node("Asinh", ["x"], ["y"])]))
+    code, out, err = run("estimate", path, "--platform", "tvm-relay", "--format", "json")
+    assert code == 0
+    assert (json.loads(out)["unknown_ops"], json.loads(out)["unlearned_ops"]) == ([], ["asinh"])
+    assert "no training network has asinh" in err
+
+
 def test_an_unknown_platform(run, write):
     result = run("estimate", write(conv_bn_relu()), "--platform", "toaster")
     assert_one_message(result, 2, "unknown platform 'toaster'", "known are:")

@@ -36,11 +36,21 @@ class LatencyAndKernels:
         loss: of each latency.
         weight: of the kernels.
         measured: of each training graph, see :mod:`tvm_costmodel.predictors.matching`.
+        shrinkage: weight of the squared logarithm of what an operator contributes over its prior,
+            mean over the operators. Only the sum of a kernel's operators is known, so that an
+            activation could take what its convolution does, and would then be dear alone too.
     """
 
-    def __init__(self, loss: LossName, weight: float, measured: Sequence[MeasuredShares]) -> None:
+    def __init__(
+        self,
+        loss: LossName,
+        weight: float,
+        measured: Sequence[MeasuredShares],
+        shrinkage: float = 0.0,
+    ) -> None:
         self._loss = LOSSES[loss]
         self._weight = weight
+        self._shrinkage = shrinkage
         self._parts = [
             np.stack([shares.parts, shares.shares], axis=1).astype(np.float32)
             for shares in measured
@@ -68,7 +78,17 @@ class LatencyAndKernels:
         y_hat_K = torch.zeros_like(share_K).index_add(0, part_N, contribution_N)
         y_K = torch.where(share_K > 0, share_K * y_G[graph_K], 1.0)
         error_K = share_K * (y_hat_K / y_K - 1).square()
-        return latency_loss + self._weight * error_K.sum() / len(y_G)
+        loss = latency_loss + self._weight * error_K.sum() / len(y_G)
+        if self._shrinkage:
+            prior_N = cast(NarFormerV2, model).prior(batch)
+            loss = loss + self._shrinkage * _squared_log_ratio(contribution_N, prior_N)
+        return loss
+
+
+def _squared_log_ratio(contribution_N: Tensor, prior_N: Tensor) -> Tensor:
+    """Mean over the nodes that have a prior; a ratio below a thousandth counts as that."""
+    ratio_N = contribution_N / prior_N.clamp(min=torch.finfo(prior_N.dtype).tiny)
+    return torch.where(prior_N > 0, ratio_N.clamp(min=1e-3), 1.0).log().square().mean()
 
 
 def measured_rows(

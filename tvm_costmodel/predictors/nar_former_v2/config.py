@@ -149,6 +149,10 @@ class LatencyNarFormerV2Config:
         kernel_weight: weight of the times of measured kernels beside the latencies in what fitting
             minimizes; only with the readout ``contributions``. Networks whose kernels were not
             timed are learned by their latencies alone.
+        shrinkage: weight of how far contributions are from the prior, as squared logarithms of
+            their ratio, mean over the operators. Only the sum of a kernel's operators is ever
+            measured: without it an activation may take the time of its convolution, and is then
+            dear where it stands alone.
         operator_dropout: probability with which an operator counts as its category in a graph while
             learning. Fitting then names the operators of the training networks in ``tokens``, so
             that others count as their category too.
@@ -161,6 +165,7 @@ class LatencyNarFormerV2Config:
     model: NarFormerV2Config = field(default_factory=NarFormerV2Config)
     platforms: tuple[str, ...] = ()
     kernel_weight: float = 0.0
+    shrinkage: float = 0.0
     operator_dropout: float = 0.0
 
     def __post_init__(self) -> None:
@@ -168,8 +173,15 @@ class LatencyNarFormerV2Config:
             raise InputError(f"operator_dropout must be 0 to below 1, got {self.operator_dropout}")
         if self.operator_dropout and self.tokens.op_type != "one-hot":
             raise InputError("operator_dropout needs tokens whose op_type is one-hot")
-        if not (math.isfinite(self.kernel_weight) and self.kernel_weight >= 0):
-            raise InputError(f"kernel_weight must be 0 or more, got {self.kernel_weight}")
+        for name in ("kernel_weight", "shrinkage"):
+            weight = getattr(self, name)
+            if not (math.isfinite(weight) and weight >= 0):
+                raise InputError(f"{name} must be 0 or more, got {weight}")
+        if self.shrinkage and self.model.prior == "none":
+            raise InputError(
+                f"shrinkage is {self.shrinkage}, but there is no prior to keep contributions near: "
+                "choose the prior 'costs'"
+            )
         if self.kernel_weight and self.model.readout != "contributions":
             raise InputError(
                 f"kernel_weight is {self.kernel_weight}, but the readout {self.model.readout!r} "

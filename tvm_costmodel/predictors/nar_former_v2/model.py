@@ -87,6 +87,18 @@ class NarFormerV2(nn.Module):
             )
         return self.readout.contributions(self.layers(batch), batch) * self.scale
 
+    def prior(self, batch: GraphBatch) -> Tensor:
+        """What each node would contribute by its costs alone, ``[N]``.
+
+        Raises:
+            InputError: there is no prior.
+        """
+        prior = getattr(self.readout, "prior", None)
+        if prior is None:
+            raise InputError(f"prior is {self.config.prior!r}: contributions are of no prior")
+        contribution_N: Tensor = prior(batch.node_features_NC)
+        return contribution_N * self.scale
+
     @torch.no_grad()
     def calibrate(self, store: GraphStore, targets: FloatArray) -> None:
         """Set the scales that depend on the training data: of the features, and of the latency."""

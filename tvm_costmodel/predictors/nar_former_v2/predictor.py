@@ -87,7 +87,7 @@ class LatencyNarFormerV2(TorchPredictor[Network]):
             InputError: a network of a platform that the predictor does not know.
         """
         relations = self.config.model.relations
-        grouped = "kernel" in relations or self.config.kernel_weight > 0
+        grouped = "kernel" in relations or self._learns_contributions
         return [
             as_graph(
                 tokenize(network.graph, self.config.tokens),
@@ -111,16 +111,23 @@ class LatencyNarFormerV2(TorchPredictor[Network]):
             prior.calibrate(*measured_rows(costs, self._groups, self._measured, targets))
 
     @property
+    def _learns_contributions(self) -> bool:
+        """Whether fitting minimizes more of contributions than the error of their sum."""
+        return self.config.kernel_weight > 0 or self.config.shrinkage > 0
+
+    @property
     def _looks_at_kernels(self) -> bool:
         """Whether fitting needs to know what kernels take."""
-        return self.config.kernel_weight > 0 or self.config.model.prior != "none"
+        return self._learns_contributions or self.config.model.prior != "none"
 
     def objective(self, inputs: Sequence[Network]) -> Objective:
         """The configured loss of each latency, and of the kernels where they have a weight."""
         config = self.config
         objective = super().objective(inputs)
-        if config.kernel_weight:
-            objective = LatencyAndKernels(self.training.loss, config.kernel_weight, self._measured)
+        if self._learns_contributions:
+            objective = LatencyAndKernels(
+                self.training.loss, config.kernel_weight, self._measured, config.shrinkage
+            )
         if config.operator_dropout:
             objective = OperatorDropout(objective, config.tokens, config.operator_dropout)
         return objective

@@ -25,6 +25,9 @@ class Contributions(torch.nn.Module):
         assert len(self.answers) == len(batch.graph_index_N)
         return self.answers
 
+    def prior(self, batch: GraphBatch) -> torch.Tensor:
+        return (torch.arange(len(batch.graph_index_N)) % 2).float()  # none, 1, none, 1, ...
+
 
 def _graph(groups: list[int]) -> Graph:
     return Graph(
@@ -66,5 +69,20 @@ def test_the_loss_of_kernels_is_that_of_the_formula() -> None:
     kernels = (0.25 * (3 / 2 - 1) ** 2 + 0.5 * (6 / 4 - 1) ** 2) / 2
     assert loss.item() == pytest.approx(latency + 2.0 * kernels)
     loss.backward()
+    assert model.answers.grad is not None
+    assert model.answers.grad.isfinite().all()
+
+
+def test_contributions_are_held_near_the_prior_where_there_is_one() -> None:
+    batch = GraphBatch.from_graphs([_graph([0, 0, 1, 2])])
+    model = Contributions([0.0, np.e**2, 7.0, 1.0])
+    losses = [
+        LatencyAndKernels("relative-squared", 1.0, [TWO_PARTS], shrinkage=weight)(
+            model, batch, torch.tensor([10.0]), torch.tensor([0]), torch.Generator()
+        )
+        for weight in (0.0, 3.0)
+    ]
+    assert (losses[1] - losses[0]).item() == pytest.approx(3.0 * 2**2 / 4)
+    losses[1].backward()
     assert model.answers.grad is not None
     assert model.answers.grad.isfinite().all()

@@ -42,6 +42,8 @@ def test_impossible_configuration_is_refused(values: dict[str, Any], message: st
     [
         ({"kernel_weight": -1.0}, "kernel_weight must be 0 or more"),
         ({"kernel_weight": 1.0}, "choose the readout 'contributions'"),
+        ({"shrinkage": -1.0}, "shrinkage must be 0 or more"),
+        ({"shrinkage": 1.0}, "choose the prior 'costs'"),
         ({"operator_dropout": 1.0}, "operator_dropout must be 0 to below 1"),
         (
             {"operator_dropout": 0.1, "tokens": TokenConfig(op_type="position")},
