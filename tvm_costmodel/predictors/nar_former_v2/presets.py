@@ -47,6 +47,7 @@ def _latency_best() -> LatencyNarFormerV2Config:
             static=False,
         ),
         kernel_weight=1.0,
+        shrinkage=0.05,
         operator_dropout=0.2,
     )
 
