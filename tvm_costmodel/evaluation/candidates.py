@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from relay_frontend.errors import InputError
@@ -21,12 +23,14 @@ class Candidate:
     Args:
         name: of the predictor.
         label: name and options; two candidates of one label count as the same.
+        settings: digest of what they stand for.
         seeded: whether the seed makes a difference.
         make: a new predictor, not fitted, with a seed.
     """
 
     name: str
     label: str
+    settings: str
     seeded: bool
     make: Callable[[int], Predictor[Any]]
 
@@ -55,5 +59,11 @@ def candidate(spec: Spec, task: Task, epochs: int | None = None) -> Candidate:
         options = {**spec.options, _SEED: seed} if seeded else spec.options
         return create(spec.name, task, **options)
 
-    make(0)  # a wrong option fails before anything is loaded or fitted
-    return Candidate(name=spec.name, label=str(spec), seeded=seeded, make=make)
+    made = make(0)  # a wrong option fails before anything is loaded or fitted
+    settings = _digest(getattr(made, "config", None), getattr(made, "training", None))
+    return Candidate(name=spec.name, label=str(spec), settings=settings, seeded=seeded, make=make)
+
+
+def _digest(*settings: Any) -> str:
+    plain = [asdict(part) for part in settings if part is not None]
+    return hashlib.sha256(json.dumps(plain, sort_keys=True, default=str).encode()).hexdigest()[:12]

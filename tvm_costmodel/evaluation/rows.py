@@ -44,6 +44,8 @@ class RunKey:
         predictor: its name.
         label: its name with its options.
         seed: of the run.
+        settings: digest of what the name and the options stand for, so that a preset or a default
+            that has changed since makes another run.
     """
 
     dataset: str
@@ -54,6 +56,7 @@ class RunKey:
     predictor: str
     label: str
     seed: int
+    settings: str = ""
 
     @property
     def id(self) -> str:
@@ -211,7 +214,9 @@ class RunStore:
             columns = self._table(_PREDICTIONS, name).to_pydict()
             values = {field: row[field] for field in RunInfo.__dataclass_fields__ if field in row}
             values |= {field: json.loads(row[field]) for field in _JSON_FIELDS}
-            key = RunKey(**{field: row[field] for field in RunKey.__dataclass_fields__})
+            key = RunKey(
+                **{field: row[field] for field in RunKey.__dataclass_fields__ if field in row}
+            )
             return Run(
                 info=RunInfo(key=key, **values),
                 predictions=Predictions(**{field: np.array(columns[field]) for field in _COLUMNS}),

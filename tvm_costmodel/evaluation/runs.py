@@ -136,6 +136,7 @@ def _plan(
                     predictor=candidate.name,
                     label=candidate.label,
                     seed=seed,
+                    settings=candidate.settings,
                 )
                 yield candidate, split, key
 

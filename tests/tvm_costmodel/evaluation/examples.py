@@ -75,4 +75,4 @@ def biased(
         made.append(Biased(factors[seed % len(factors)] if factors else 1.0))
         return made[-1]
 
-    return Candidate(name=name, label=label, seeded=seeded, make=make), made
+    return Candidate(name=name, label=label, settings="", seeded=seeded, make=make), made

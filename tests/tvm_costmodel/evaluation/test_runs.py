@@ -197,7 +197,7 @@ def test_a_predictor_that_fails_leaves_the_others_their_turn(tmp_path):
     def broken(_seed):
         return Biased(answer=lambda _x: float("nan"))
 
-    bad = Candidate(name="bad", label="bad", seeded=True, make=broken)
+    bad = Candidate(name="bad", label="bad", settings="", seeded=True, make=broken)
     events = []
     runs = evaluate(
         numbers(), InDomain(), [bad, biased("good")[0]], [0], RunStore(tmp_path), events.append
