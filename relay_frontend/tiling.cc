@@ -10,6 +10,7 @@ namespace relay_frontend {
 namespace {
 
 constexpr std::int64_t kProductRows = 8;
+constexpr std::int64_t kInFlight = 4;
 
 std::int64_t divisor(std::int64_t extent, std::int64_t bound) {
   return std::max<std::int64_t>(1, largest_divisor(extent, bound));
@@ -17,10 +18,12 @@ std::int64_t divisor(std::int64_t extent, std::int64_t bound) {
 
 Tile tile_of_product(Ints shape, std::int64_t lanes, std::int64_t rows) {
   const std::int64_t columns = shape.empty() ? 0 : shape.back();
-  if (largest_divisor(columns, 2 * lanes) % lanes != 0) return {1, 1};
+  const std::int64_t packed = largest_divisor(columns, 2 * lanes);
+  if (packed % lanes != 0) return {1, rows};
   std::int64_t length = 1;  // modulo the bound, so that nothing overflows
   for (std::size_t i = 0; i + 1 < shape.size(); ++i) length = length * shape[i] % kProductRows;
-  return {lanes, largest_divisor(std::gcd(length, kProductRows), rows)};
+  const std::int64_t vectors = std::max<std::int64_t>(1, packed / lanes);
+  return {lanes, std::min(std::gcd(length, kProductRows) * vectors, rows)};
 }
 
 // The attribute, or null.
@@ -33,15 +36,16 @@ const AttrValue* find(const Operator& op, Name name) {
 
 Tile tile_of_image(const Operator& op, std::int64_t lanes, std::int64_t rows) {
   const Ints shape = op.type.shape;
-  std::int64_t channels = shape[1];
+  const bool last = op.spec->channels_last;
+  std::int64_t channels = last ? shape.back() : shape[1];
   const AttrValue* attribute = find(op, attr::groups);
   const std::int64_t* groups = attribute ? std::get_if<std::int64_t>(attribute) : nullptr;
   if (groups != nullptr && 1 < *groups && *groups < channels) channels /= *groups;
-  std::int64_t unrolled = divisor(shape.back(), rows);
+  std::int64_t unrolled = divisor(shape[shape.size() - (last ? 2 : 1)], rows);
   attribute = find(op, attr::kernel_size);
   const Ints* window = attribute ? std::get_if<Ints>(attribute) : nullptr;
   if (window != nullptr && window->size() == 2 && (*window)[0] == 1 && (*window)[1] == 1) {
-    unrolled *= divisor(shape[2], rows / unrolled);
+    unrolled *= divisor(shape[last ? 1 : 2], rows / unrolled);
   }
   return {divisor(channels, lanes), unrolled};
 }
@@ -56,15 +60,19 @@ std::int64_t largest_divisor(std::int64_t extent, std::int64_t bound) {
 
 Tile tile(const Operator& op, std::int64_t lanes, std::int64_t rows) {
   const Ints shape = op.type.shape;
-  if (op.spec->name == op::attention || op.spec->name == op::matmul) return {1, 1};
+  if (op.spec->name == op::attention || op.spec->name == op::matmul) {
+    return {std::min<std::int64_t>(2, lanes), 1};
+  }
   if (op.spec->name == op::dense) return tile_of_product(shape, lanes, rows);
   const CostRule rule = op.spec->rule;
   const bool over_images = rule == CostRule::convolution ||
                            rule == CostRule::transposed_convolution || rule == CostRule::window;
-  if (over_images && !op.spec->channels_last) return tile_of_image(op, lanes, rows);
-  const std::size_t rank = shape.size();
-  return {divisor(rank > 0 ? shape[rank - 1] : 0, lanes),
-          divisor(rank > 1 ? shape[rank - 2] : 0, rows)};
+  if (over_images) return tile_of_image(op, lanes, rows);
+  return {divisor(shape.empty() ? 0 : shape.back(), lanes), rows};
+}
+
+double stalls(double operations, std::int64_t rows) {
+  return operations * (static_cast<double>(std::max(rows, kInFlight)) / static_cast<double>(rows) - 1);
 }
 
 }  // namespace relay_frontend

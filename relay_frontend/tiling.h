@@ -18,4 +18,7 @@ struct Tile {
 // The tile of an operator, where a vector holds up to `lanes` and up to `rows` are unrolled.
 Tile tile(const Operator& op, std::int64_t lanes, std::int64_t rows);
 
+// Vector operations that could be done while `operations` wait for each other's results.
+double stalls(double operations, std::int64_t rows);
+
 }  // namespace relay_frontend

@@ -15,6 +15,7 @@ from relay_frontend.operators import OPERATORS
 
 _OVER_IMAGES = ("convolution", "transposed_convolution", "window")  # rules of costs
 _PRODUCT_ROWS = 8  # tile_y of _default_dense_pack_config: the largest power of two up to it
+_IN_FLIGHT = 4  # cycles that a multiply-add takes until the next one may add to its result
 
 
 def largest_divisor(extent: int, bound: int) -> int:
@@ -28,12 +29,12 @@ def tile(operator: Operator, lanes: int, rows: int) -> tuple[int, int]:
     A convolution or a window over NCHW has vectors of channels, the largest divisor up to
     ``lanes``, and an unrolled loop over the width, the largest divisor up to ``rows``. One by
     channels of groups has vectors within a group, unless it is depthwise; one of a 1 x 1 window
-    unrolls over the height too. A product
-    with a constant matrix packs its columns two vectors wide, and makes no vectors where these are
-    not full; of its rows, batch and sequence together, it unrolls a power of two. A product of two
-    computed tensors, and so an attention, makes neither: by TVM 0.16 with AVX-512 it reaches 2 to 5
-    GFLOP/s where the former reaches 100. Anything else has vectors and rows in its last two
-    dimensions.
+    unrolls over the height too. A product with a constant matrix packs its columns up to two
+    vectors wide, and makes no vectors where these are not full; of its rows, batch and sequence
+    together, it unrolls a power of two. A product of two computed tensors, and so an attention, is
+    not packed: by TVM 0.16 with AVX-512 it reaches 2 to 5 GFLOP/s where the former reaches 100, as
+    if it made vectors of two. Anything else has vectors in its last dimension, and no result that
+    waits for another.
 
     Args:
         operator: any.
@@ -43,21 +44,38 @@ def tile(operator: Operator, lanes: int, rows: int) -> tuple[int, int]:
     Returns:
         Two numbers of 1 or more.
     """
-    shape, rule = operator.shape, OPERATORS[operator.op].cost.partition("*")[0]
-    *_, length, last = (0, 0, *shape)
+    rule = OPERATORS[operator.op].cost.partition("*")[0]
     if operator.op in ("attention", "matmul"):
-        return 1, 1
+        return min(2, lanes), 1
     if operator.op == "dense":
-        if largest_divisor(last, 2 * lanes) % lanes:
-            return 1, 1
-        return lanes, largest_divisor(math.gcd(math.prod(shape[:-1]), _PRODUCT_ROWS), rows)
-    if rule in _OVER_IMAGES and not operator.op.endswith("nhwc"):
+        return _tile_of_product(operator, lanes, rows)
+    if rule in _OVER_IMAGES:
         return _tile_of_image(operator, lanes, rows)
-    return _divisor(last, lanes), _divisor(length, rows)
+    return _divisor((0, *operator.shape)[-1], lanes), rows
+
+
+def stalls(operations: float, rows: int) -> float:
+    """Vector operations that could be done while ``operations`` wait for each other's results.
+
+    Args:
+        operations: that add to results.
+        rows: results that are computed beside each other.
+    """
+    return operations * (max(rows, _IN_FLIGHT) / rows - 1)
+
+
+def _tile_of_product(operator: Operator, lanes: int, rows: int) -> tuple[int, int]:
+    packed = largest_divisor((0, *operator.shape)[-1], 2 * lanes)
+    if packed % lanes:
+        return 1, rows
+    unrolled = math.gcd(math.prod(operator.shape[:-1]), _PRODUCT_ROWS)
+    return lanes, min(unrolled * max(1, packed // lanes), rows)
 
 
 def _tile_of_image(operator: Operator, lanes: int, rows: int) -> tuple[int, int]:
     channels, *image = operator.shape[1:]
+    if operator.op.endswith("nhwc"):
+        *image, channels = operator.shape[1:]
     groups, window = operator.attrs.get("groups", 1), operator.attrs.get("kernel_size", ())
     assert isinstance(groups, int)
     if 1 < groups < channels:

@@ -220,12 +220,12 @@ float* write_costs(const Operator& op, Traffic traffic, const TokenConfig& confi
   const double flops = static_cast<double>(op.flops);
   const Tile tiled = tile(op, bound(config, 0), bound(config, 1));
   const double operations = flops / static_cast<double>(tiled.lanes);
-  const double chain = operations / static_cast<double>(tiled.rows);
+  const double waiting = config.divisors.size() > 1 ? stalls(operations, tiled.rows) : 0.0;
   const double moved = static_cast<double>(op.param_bytes + traffic.read + traffic.written);
   const double costs[kNumCosts] = {flops,
                                    static_cast<double>(transcendentals(op)),
                                    operations,
-                                   chain,
+                                   waiting,
                                    static_cast<double>(op.param_bytes),
                                    static_cast<double>(traffic.read),
                                    static_cast<double>(traffic.written),

@@ -20,7 +20,7 @@ from relay_frontend.errors import InputError
 from relay_frontend.fusion import fuse, read_elsewhere
 from relay_frontend.graph import Operator, OpGraph
 from relay_frontend.native import NativeOpGraph
-from relay_frontend.tiling import largest_divisor, tile
+from relay_frontend.tiling import largest_divisor, stalls, tile
 
 _GIGA = 1e9
 _LARGEST = float(np.finfo(np.float32).max)
@@ -54,10 +54,10 @@ class TokenConfig:
         op_type: ``one-hot``, or ``position``: f_PE of the type's index (table 5, row 2).
         values: encodings of the values, at least one; row 1 of table 5 is ``("real",)``.
         costs: whether to append the logarithms of the node's FLOPs, transcendental functions, FLOPs
-            over the results that a vector holds (the vector operations, so to speak) and over those
-            that are computed beside each other too (the longest chain of them that waits for each
-            other; :func:`relay_frontend.tiling.tile`), bytes of parameters, bytes read, bytes
-            written, and FLOPs per byte moved.
+            over the results that a vector holds (the vector operations, so to speak), such
+            operations that could be done while these wait for each other (0 without a bound of
+            rows; :mod:`relay_frontend.tiling`), bytes of parameters, bytes read, bytes written, and
+            FLOPs per byte moved.
         fused: whether what is read from and written for operators of the same kernel
             (:func:`relay_frontend.fusion.fuse`) is left out of the bytes, and out of the FLOPs per
             byte.
@@ -305,9 +305,9 @@ def _costs(graph: OpGraph, config: TokenConfig) -> np.ndarray:
         moved = o.param_bytes + read + written
         vector, unrolled = tile(o, *bounds)
         operations = float(o.flops) / vector  # as in C++
-        chain = operations / unrolled
+        waiting = stalls(operations, unrolled) if config.divisors[1:] else 0.0
         intensity = float(o.flops) / float(moved) if moved else 0.0
-        compute = (o.flops, transcendentals(o), operations, chain)
+        compute = (o.flops, transcendentals(o), operations, waiting)
         rows.append((*compute, o.param_bytes, read, written, intensity))
     return np.array(rows, dtype=np.float64).reshape(len(rows), NUM_COSTS)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay_frontend.graph import Operator, TensorType
-from relay_frontend.tiling import largest_divisor, tile
+from relay_frontend.tiling import largest_divisor, stalls, tile
 
 
 def operator(op: str, *shape: int, **attrs: Any) -> Operator:
@@ -31,14 +31,14 @@ def test_the_largest_divisor_is_that_of_topis_schedules(extent, bound):
         ("conv2d", (1, 37, 47, 47), (1, 1)),
         ("max_pool2d", (1, 64, 14, 62), (16, 31)),
         ("conv2d_nhwc", (1, 14, 28, 36), (12, 28)),
-        ("dense", (196, 768), (16, 4)),
-        ("dense", (1, 197, 768), (16, 1)),
-        ("dense", (8, 197, 768), (16, 8)),
-        ("dense", (4, 7, 7, 48), (1, 1)),  # 24 columns at a time are one vector and a half
-        ("matmul", (12, 64, 64), (1, 1)),
-        ("attention", (1, 12, 64, 64), (1, 1)),
-        ("relu", (1, 64, 14, 28), (14, 14)),
-        ("relu", (), (1, 1)),
+        ("dense", (196, 768), (16, 8)),  # 4 rows of two vectors
+        ("dense", (1, 197, 768), (16, 2)),
+        ("dense", (8, 197, 16), (16, 8)),
+        ("dense", (4, 7, 7, 48), (1, 31)),  # 24 columns at a time are one vector and a half
+        ("matmul", (12, 64, 64), (2, 1)),
+        ("attention", (1, 12, 64, 64), (2, 1)),
+        ("relu", (1, 64, 14, 28), (14, 31)),
+        ("relu", (), (1, 31)),
     ],
 )
 def test_operators_are_tiled_as_topis_schedules_do(op, shape, expected):
@@ -71,3 +71,8 @@ def test_a_product_does_not_depend_on_how_its_rows_are_laid_out(rows, columns):
     a, b, c = rows
     nested, flat = operator("dense", a, b, c, columns), operator("dense", a * b * c, columns)
     assert tile(nested, 16, 31) == tile(flat, 16, 31)
+
+
+@pytest.mark.parametrize(("rows", "expected"), [(1, 3), (2, 1), (4, 0), (28, 0)])
+def test_operations_wait_where_few_results_are_computed_beside_each_other(rows, expected):
+    assert stalls(10.0, rows) == pytest.approx(10.0 * expected)

@@ -15,7 +15,7 @@ from relay_frontend.tokens import TokenConfig
 
 Relation = Literal["undirected", "forward", "backward", "siblings", "kernel"]
 
-PRIOR_COSTS = ("flops", "functions", "operations", "chain", "bytes", "kernels")
+PRIOR_COSTS = ("flops", "functions", "operations", "stalls", "bytes", "kernels")
 """What the prior ``costs`` has a rate for, in the order of its rates."""
 
 
