@@ -2,12 +2,13 @@
 # Makes the tables in this folder. Run it from the repository's root, with .venv/bin on the PATH; run
 # it several times at once to share the work (OMP_NUM_THREADS=1). What is finished is not done again.
 #
-#     docs/results/run.sh CELLS RUNS
+#     docs/results/run.sh CELLS ACCURACIES RUNS
 #
 # CELLS is an .npz file of NAS-Bench-201 networks with their latencies on a GTX 1660 (NNLQP's, see
-# tvm_costmodel/datasets/arrays.py), RUNS the directory of finished runs.
+# tvm_costmodel/datasets/arrays.py), ACCURACIES one of all its cells with their accuracies, RUNS the
+# directory of finished runs.
 set -euo pipefail
-cells=$1 runs=$2
+cells=$1 accuracies=$2 runs=$3
 here=$(dirname "$0")
 
 measured=(--data 'data/v1[kernels=true]' --platform tvm-relay)
@@ -34,6 +35,11 @@ evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$ten]" \
 alone="$best,prior=none,shrinkage=0,operator_dropout=0,embed=false]"
 evaluate --data "cells:$cells" --protocol fixed --seeds 5 \
   --predictors "flops,flops-mac,$alone" --table "$here/nnlqp-nas-bench-201.md"
+
+# Table 4, by a narrower and shorter NAR-Former V2 than the paper's (512, 1000 epochs, batches of 8).
+evaluate --data "cells:$accuracies" --protocol 'fixed[train=781+1563,validation=200]' \
+  --predictors "nar-former-v2[width=128,batch_size=32,epochs=300,learning_rate=0.001],\
+neural-predictor" --table "$here/nas-bench-201-accuracy.md"
 
 # What the choices of the preset best are good for, on families that the paper does not have, by runs
 # of 15 epochs.
