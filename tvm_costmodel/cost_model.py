@@ -301,7 +301,7 @@ class CostModel:
 
     def _contributions(self, graph: OpGraph) -> tuple[Contributions | None, str | None]:
         """What adds up to the estimate of NAR-Former V2, or why that cannot be told."""
-        checkpoint, predictor = self.nar_former_v2
+        checkpoint, _ = self.nar_former_v2
         readout = checkpoint.config.readout
         if readout != "contributions":
             return None, (
@@ -310,9 +310,19 @@ class CostModel:
                 "them up (tvm-costmodel train --predictors 'nar-former-v2[preset=best]'), or ask "
                 "for kernel-sum (--predictor kernel-sum)"
             )
-        groups = fuse(graph)
-        tokens = tokenize(graph, checkpoint.token_config)
-        return of_operators(graph, groups, predictor.contributions(tokens, groups)), None
+        return of_operators(graph, fuse(graph), self.operator_latencies(graph)), None
+
+    def operator_latencies(self, graph: OpGraph) -> FloatArray:
+        """What each operator of ``graph`` adds to the estimate of NAR-Former V2 in ms.
+
+        ``[num_operators]``, in their order.
+
+        Raises:
+            InputError: the checkpoint's readout is not ``contributions``.
+            CheckpointError: there is no checkpoint to estimate with.
+        """
+        checkpoint, predictor = self.nar_former_v2
+        return predictor.contributions(tokenize(graph, checkpoint.token_config), fuse(graph))
 
     def _checkpoint(self, predictor: str) -> Path:
         """The directory of a predictor's checkpoint.
