@@ -179,7 +179,7 @@ class CostModel:
         device: Literal["cpu", "cuda"] = "cpu",
         workers: int | None = None,
     ) -> Iterator[Estimate | CostModelError]:
-        """Estimates of networks in their order, for search loops: about 1 ms each on one core.
+        """Estimates of networks in their order, for search loops.
 
         Memory does not grow with their number. ONNX networks are read in parallel; networks are
         predicted in batches, equal ones once. Latencies are those of :meth:`estimate` but for the
