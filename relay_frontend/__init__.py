@@ -44,7 +44,7 @@ def load(
         DynamicShapeError: a dimension is symbolic.
         InputError: ``shapes`` for a torch module, whose inputs have theirs.
     """
-    if isinstance(network, (ModelProto, bytes, str, os.PathLike)):
+    if is_onnx(network):
         return read_onnx(network, shapes)
     generation = module_generation(network)
     if generation == "relay":
@@ -71,6 +71,11 @@ def load(
         f"cannot read a network from {type(network).__name__}: expected an ONNX model, its bytes, "
         "a path, a Relay or Relax IRModule, or a torch Module or ExportedProgram"
     )
+
+
+def is_onnx(network: Any) -> bool:
+    """Whether it is taken for an ONNX model, its bytes or the path of its file."""
+    return isinstance(network, (ModelProto, bytes, str, os.PathLike))
 
 
 def _is_torch(network: Any) -> bool:

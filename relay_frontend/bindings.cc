@@ -74,14 +74,20 @@ nb::object to_numpy(Array<T> array) {
 }
 
 nb::tuple tokens(const Graph& graph, const TokenConfig& config) {
-  Tokens result = tokenize(graph, config);
+  Tokens result = [&] {
+    const nb::gil_scoped_release threads;
+    return tokenize(graph, config);
+  }();
   return nb::make_tuple(to_numpy<float, 2>(std::move(result.node_features)),
                         to_numpy<std::int64_t, 2>(std::move(result.edge_index)),
                         to_numpy<float, 1>(std::move(result.static_features)));
 }
 
 nb::object kernels(const Graph& graph) {
-  const std::vector<std::int64_t> found = fuse(graph);
+  const std::vector<std::int64_t> found = [&] {
+    const nb::gil_scoped_release threads;
+    return fuse(graph);
+  }();
   Array<std::int64_t> array;
   array.columns = found.size();
   array.data.reset(new std::int64_t[found.size()]);
@@ -213,7 +219,21 @@ NB_MODULE(_native, module) {
       .def_prop_ro("flops", &Graph::flops)
       .def_prop_ro("param_bytes", &Graph::param_bytes)
       .def_prop_ro("memory_bytes", &Graph::memory_bytes)
-      .def_prop_ro("digest", &Graph::digest)
+      .def_prop_ro("digest",
+                   [](const Graph& graph) {
+                     const nb::gil_scoped_release threads;
+                     return graph.digest();
+                   })
+      .def("ops",
+           [](const Graph& graph) {
+             nb::set names;
+             const OperatorSpec* last = nullptr;
+             for (const Operator& op : graph.operators()) {
+               if (op.spec != last) names.add(nb::int_(op.spec->index));
+               last = op.spec;
+             }
+             return names;
+           })
       .def("inputs",
            [](const Graph& graph) {
              return all_to_python(graph.inputs(), [](const auto& t) { return to_python(t); });

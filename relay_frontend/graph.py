@@ -120,6 +120,11 @@ class OpGraph:
         return iter(self.operators)
 
     @cached_property
+    def ops(self) -> frozenset[str]:
+        """Names of the operators that occur."""
+        return frozenset(operator.op for operator in self.operators)
+
+    @cached_property
     def edges(self) -> tuple[tuple[int, int], ...]:
         """Producer-consumer pairs between operators, sorted, each pair once."""
         return tuple(
@@ -133,7 +138,7 @@ class OpGraph:
             )
         )
 
-    @property
+    @cached_property
     def batch_size(self) -> int:
         """Leading dimension of the first input; 1 for a network whose inputs are scalars."""
         return next((t.shape[0] for t in self.inputs if t.shape), 1)

@@ -104,6 +104,14 @@ class NativeOpGraph(OpGraph):
         return tuple(_operator(*values) for values in self.native.operators())
 
     @cached_property
+    def ops(self) -> frozenset[str]:
+        return frozenset(_NAMES[index] for index in self.native.ops())
+
+    @cached_property
+    def batch_size(self) -> int:
+        return int(self.native.batch_size)
+
+    @cached_property
     def outputs(self) -> tuple[int, ...]:
         outputs: tuple[int, ...] = self.native.outputs()
         return outputs

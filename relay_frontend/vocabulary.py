@@ -70,7 +70,7 @@ def index(op: str, version: int = VERSION) -> int:
 
 def unknown_operators(graph: OpGraph, version: int = VERSION) -> tuple[str, ...]:
     """Operators of ``graph`` that a version of the vocabulary lacks, sorted."""
-    newer = {o.op for o in graph if _INDEX[o.op] >= SIZES[version]}
+    newer = {op for op in graph.ops if _INDEX[op] >= SIZES[version]}
     return tuple(sorted({*graph.unknown_ops, *newer}))
 
 

@@ -1,4 +1,4 @@
-"""What the README shows, runs."""
+"""What the README and the pages beside it show, runs."""
 
 from __future__ import annotations
 
@@ -16,11 +16,28 @@ from tests.networks import conv_bn_relu
 from tvm_costmodel import platforms
 from tvm_costmodel.cli import main
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+PAGES = (README, ROOT / "docs" / "tvm.md")
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def blocks(language: str, page: Path = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def snippets() -> list[object]:
+    return [
+        pytest.param(code, id=f"{page.stem}-{position}")
+        for page in PAGES
+        for position, code in enumerate(blocks("python", page))
+    ]
+
+
+def needed_generation(code: str) -> str | None:
+    """The generation of TVM that a snippet speaks of; any will do for its functions alone."""
+    if re.search(r"relay_frontend\.relax|tvm import relax", code):
+        return "relax"
+    return "relay" if re.search(r"relay_frontend\.relay|tvm import relay", code) else None
 
 
 @pytest.fixture
@@ -34,11 +51,14 @@ def model_in_cwd(tmp_path, monkeypatch):
 
 
 @pytest.mark.usefixtures("model_in_cwd")
-@pytest.mark.parametrize("code", blocks("python"))
+@pytest.mark.parametrize("code", snippets())
 def test_python_snippets_run(code):
-    if "relay_frontend.relax" in code and running_generation() != "relax":
-        pytest.skip("needs a TVM with Relax")
-    exec(compile(code, "README.md", "exec"), {})
+    needed = needed_generation(code)
+    if needed not in (None, running_generation()):
+        pytest.skip(f"needs a TVM with {needed}")
+    if "import tvm\n" in code:
+        pytest.importorskip("tvm")
+    exec(compile(code, "a snippet", "exec"), {})
 
 
 def shell_lines() -> list[str]:

@@ -7,9 +7,19 @@
 from __future__ import annotations
 
 from relay_frontend.errors import CostModelError
+from tvm_costmodel.choosing import Candidate, Choice, choose
 from tvm_costmodel.cost_model import CostModel
 from tvm_costmodel.estimates import Estimate
 from tvm_costmodel.explanation import Explanation
 from tvm_costmodel.registry import platforms
 
-__all__ = ["CostModel", "CostModelError", "Estimate", "Explanation", "platforms"]
+__all__ = [
+    "Candidate",
+    "Choice",
+    "CostModel",
+    "CostModelError",
+    "Estimate",
+    "Explanation",
+    "choose",
+    "platforms",
+]

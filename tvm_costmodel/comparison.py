@@ -10,7 +10,8 @@ import onnx
 from measure.database import Database
 from relay_frontend.graph import OpGraph
 from relay_frontend.onnx import read_onnx
-from tvm_costmodel.cost_model import CostModel, KernelFinder
+from tvm_costmodel.cost_model import CostModel
+from tvm_costmodel.kernel_finding import KernelFinder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import weakref
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import onnx
 
-from measure.client import Worker
-from measure.device import Platform
 from measure.errors import UnknownPlatformError
 from measure.records import Latency
-from relay_frontend import load, module_generation, tokenize
-from relay_frontend.errors import InputError, NetworkError
+from relay_frontend import is_onnx, load, module_generation, tokenize
+from relay_frontend.errors import CostModelError, InputError, MissingDependencyError, NetworkError
 from relay_frontend.fusion import fuse
 from relay_frontend.graph import OpGraph
 from relay_frontend.kernel import Kernel
@@ -30,11 +26,14 @@ from tvm_costmodel import familiarity, registry
 from tvm_costmodel.checkpoint import Checkpoint, CheckpointError, load_checkpoint
 from tvm_costmodel.estimates import Estimate
 from tvm_costmodel.explanation import Contributions, Explanation, grounds, of_kernels, of_operators
+from tvm_costmodel.kernel_finding import KernelFinder, module_kernels
 from tvm_costmodel.predictors.kernel_sum import KernelSum
-from tvm_costmodel.runtime import NumpyPredictor
+from tvm_costmodel.runtime import FloatArray, NumpyPredictor
+from tvm_costmodel.streaming import Remembering, stream
 
 if TYPE_CHECKING:
     from measure.database import Database
+    from tvm_costmodel.learning.runtime import TorchRuntime
 
 MEASURED = "measured"
 
@@ -63,6 +62,7 @@ class CostModel:
         self.predictor = predictor
         self._directory = directory
         self._database = database
+        self._remembering: dict[str, Remembering] = {}
 
     @classmethod
     def load(
@@ -165,15 +165,96 @@ class CostModel:
 
     def estimate_graph(self, graph: OpGraph) -> Estimate:
         """The estimate of NAR-Former V2 for an operator graph that was read already."""
-        checkpoint, predictor = self.nar_former_v2
-        kernels = [fuse(graph)] if "kernel" in checkpoint.config.relations else None
-        tokens = tokenize(graph, checkpoint.token_config)
-        latency = float(predictor.predict([tokens], kernels)[0])
+        _, predictor = self.nar_former_v2
+        return self._estimated(graph, float(self._predicted([graph], predictor)[0]))
+
+    def estimate_many(
+        self,
+        networks: Iterable[Any],
+        shapes: Mapping[str, Sequence[int]] | None = None,
+        params: Collection[str] | None = None,
+        *,
+        measured: bool = True,
+        errors: Literal["return", "raise"] = "return",
+        device: Literal["cpu", "cuda"] = "cpu",
+        workers: int | None = None,
+    ) -> Iterator[Estimate | CostModelError]:
+        """Estimates of networks in their order, for search loops.
+
+        Memory does not grow with their number. ONNX networks are read in parallel; networks are
+        predicted in batches, equal ones once. Latencies are those of :meth:`estimate` but for the
+        rounding of float32. Kernel-sum takes one network after the other.
+
+        Args:
+            networks: as for :meth:`estimate`, in any mixture; a few hundred are read ahead.
+            shapes: as for :meth:`estimate`, the same for all of them.
+            params: as for :meth:`estimate`, the same for all of them.
+            measured: as for :meth:`estimate`.
+            errors: whether a network that cannot be read gives its error in the place of an
+                estimate, or raises it.
+            device: where to predict; ``cuda`` needs torch.
+            workers: threads; by default as many as cores that this process may use.
+
+        Raises:
+            NetworkError, DynamicShapeError: as for :meth:`estimate`, where ``errors`` is ``raise``.
+            CheckpointError: there is no checkpoint to estimate with.
+            InputError: ``device`` is ``cuda``, and torch or a device is missing.
+        """
+        if errors not in ("return", "raise"):
+            raise InputError(f"errors is {errors!r}: choose 'return' or 'raise'")
+        if self.predictor == registry.KERNEL_SUM:
+            found = (self._tried(n, shapes, params, measured=measured) for n in networks)
+        else:
+            answers = stream(
+                networks,
+                lambda network: load(network, shapes, params),
+                self._remembered(device),
+                read_here=lambda network: not is_onnx(network),
+                workers=workers,
+            )
+            found = (
+                a if isinstance(a, CostModelError) else self._answer(*a, measured=measured)
+                for a in answers
+            )
+        return map(_raised, found) if errors == "raise" else found
+
+    def _remembered(self, device: str) -> Remembering:
+        """The predictor of NAR-Former V2 on a device, with what it has predicted there."""
+        if device not in self._remembering:
+            predictor: NumpyPredictor | TorchRuntime = self.nar_former_v2[1]
+            if device != "cpu":
+                predictor = load_torch_runtime(self._checkpoint(registry.NAR_FORMER_V2), device)
+            self._remembering[device] = Remembering(
+                lambda graphs: self._predicted(graphs, predictor)
+            )
+        return self._remembering[device]
+
+    def _predicted(
+        self, graphs: Sequence[OpGraph], predictor: NumpyPredictor | TorchRuntime
+    ) -> FloatArray:
+        """Latencies in ms that NAR-Former V2 predicts, ``[num_graphs]``."""
+        checkpoint, _ = self.nar_former_v2
+        asks = "kernel" in checkpoint.config.relations
+        kernels = [fuse(graph) for graph in graphs] if asks else None
+        return predictor.predict([tokenize(g, checkpoint.token_config) for g in graphs], kernels)
+
+    def _estimated(self, graph: OpGraph, latency: float) -> Estimate:
+        checkpoint, _ = self.nar_former_v2
         config = checkpoint.token_config
         unknown = unknown_operators(graph, config.vocabulary)
-        unlearned = tuple(op for op in config.unnamed(graph) if op not in unknown)
+        unlearned = sorted(op for op in graph.ops if config.name(op) != op and op not in unknown)
         estimate = self._make(graph, latency, _description(checkpoint), unknown)
-        return replace(estimate, unlearned_ops=unlearned)
+        return replace(estimate, unlearned_ops=tuple(unlearned)) if unlearned else estimate
+
+    def _answer(self, graph: OpGraph, latency: float, *, measured: bool) -> Estimate:
+        known = self._measured(graph) if measured else None
+        return known or self._estimated(graph, latency)
+
+    def _tried(self, network: Any, *arguments: Any, measured: bool) -> Estimate | CostModelError:
+        try:
+            return self.estimate(network, *arguments, measured=measured)
+        except NetworkError as error:
+            return error
 
     def explain(
         self,
@@ -220,7 +301,7 @@ class CostModel:
 
     def _contributions(self, graph: OpGraph) -> tuple[Contributions | None, str | None]:
         """What adds up to the estimate of NAR-Former V2, or why that cannot be told."""
-        checkpoint, predictor = self.nar_former_v2
+        checkpoint, _ = self.nar_former_v2
         readout = checkpoint.config.readout
         if readout != "contributions":
             return None, (
@@ -229,9 +310,19 @@ class CostModel:
                 "them up (tvm-costmodel train --predictors 'nar-former-v2[preset=best]'), or ask "
                 "for kernel-sum (--predictor kernel-sum)"
             )
-        groups = fuse(graph)
-        tokens = tokenize(graph, checkpoint.token_config)
-        return of_operators(graph, groups, predictor.contributions(tokens, groups)), None
+        return of_operators(graph, fuse(graph), self.operator_latencies(graph)), None
+
+    def operator_latencies(self, graph: OpGraph) -> FloatArray:
+        """What each operator of ``graph`` adds to the estimate of NAR-Former V2 in ms.
+
+        ``[num_operators]``, in their order.
+
+        Raises:
+            InputError: the checkpoint's readout is not ``contributions``.
+            CheckpointError: there is no checkpoint to estimate with.
+        """
+        checkpoint, predictor = self.nar_former_v2
+        return predictor.contributions(tokenize(graph, checkpoint.token_config), fuse(graph))
 
     def _checkpoint(self, predictor: str) -> Path:
         """The directory of a predictor's checkpoint.
@@ -299,9 +390,15 @@ class CostModel:
         params: Collection[str] | None,
     ) -> Sequence[Kernel]:
         if module_generation(network) is not None:
-            return _module_kernels(network, self.platform, params)
+            return module_kernels(network, self.platform, params)
         with KernelFinder(self.platform) as finder:
             return finder.find(bind_shapes(load_model(network), shapes))
+
+
+def _raised(answer: Estimate | CostModelError) -> Estimate:
+    if isinstance(answer, CostModelError):
+        raise answer
+    return answer
 
 
 def _description(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -323,6 +420,22 @@ def _resolve(platform: str, with_checkpoint: Sequence[str], measured: Sequence[s
         return registry.resolve_platform(platform, sorted({*with_checkpoint, *measured}))
 
 
+def load_torch_runtime(checkpoint: Path, device: str) -> TorchRuntime:
+    """The predictor of a checkpoint of NAR-Former V2 on a device of torch.
+
+    Raises:
+        MissingDependencyError: torch is missing.
+        InputError: torch finds no such device.
+    """
+    try:
+        from tvm_costmodel.learning.runtime import TorchRuntime  # noqa: PLC0415 (needs torch)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"estimates on {device} need torch ({error}): pip install 'tvm-costmodel[train]'"
+        ) from None
+    return TorchRuntime(checkpoint, device)
+
+
 def _open_measurements(database: str | os.PathLike[str]) -> Database:
     from tvm_costmodel.measurements import open_measurements  # noqa: PLC0415 (needs SQLAlchemy)
 
@@ -335,57 +448,3 @@ def _measured_interval(latency: Latency) -> tuple[float, float]:
         low, high = np.quantile(latency.rounds[0], [0.1, 0.9])
         return float(low), float(high)
     return latency.label_ms * (1 - latency.noise), latency.label_ms * (1 + latency.noise)
-
-
-@contextmanager
-def saved_model(model: onnx.ModelProto) -> Iterator[Path]:
-    """The path of a file that holds ``model`` for a worker to read, gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="tvm-costmodel-") as scratch:
-        path = Path(scratch) / "network.onnx"
-        path.write_bytes(model.SerializeToString())
-        yield path
-
-
-class KernelFinder:
-    """Finds the kernels of ONNX networks on a platform, by a worker of its toolchain."""
-
-    def __init__(self, platform: str) -> None:
-        self._worker = Worker(Platform.parse(platform).toolchain)
-
-    def __enter__(self) -> KernelFinder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._worker.close()
-
-    @cached_property
-    def _target(self) -> str:
-        return self._worker.describe().target
-
-    def find(self, model: onnx.ModelProto) -> Sequence[Kernel]:
-        """The kernels that a build of ``model`` would have."""
-        with saved_model(model) as path:
-            return self._worker.kernels(model.graph.name or "network", path, self._target)
-
-
-def _module_kernels(module: Any, platform: str, params: Collection[str] | None) -> Sequence[Kernel]:
-    """The kernels of an ``IRModule``, found in this process by the TVM that made it."""
-    from measure.toolchains import load_toolchain  # noqa: PLC0415 (imports TVM)
-
-    name = Platform.parse(platform).toolchain
-    generation = module_generation(module)
-    if name != f"tvm-{generation}":
-        raise NetworkError(
-            f"platform {platform} compiles with {name}, but the network is a {generation} module; "
-            "kernels are the compiler's own: give the network as ONNX"
-        )
-    target = load_toolchain(name).default_target()
-    if generation == "relax":
-        from relay_frontend.relax.kernels import kernels as relax_kernels  # noqa: PLC0415
-
-        return relax_kernels(module, target)
-    from relay_frontend.relay.kernels import kernels as relay_kernels  # noqa: PLC0415
-
-    if params is not None and not isinstance(params, Mapping):
-        raise InputError("Relay folds parameters into kernels: give params as a mapping to arrays")
-    return relay_kernels(module, target, params or {})

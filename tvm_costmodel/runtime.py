@@ -3,20 +3,23 @@
 The model itself, with the paper's equations, is :mod:`tvm_costmodel.predictors.nar_former_v2`; this
 module computes the same numbers from the same weights.
 
-Shape suffixes: N nodes, E directed edges, C features that enter a block, D width, K groups,
-or costs of a prior.
+Shape suffixes: G graphs, N nodes, U and R kinds of nodes before and after a block
+(:mod:`tvm_costmodel.equal_nodes`), E directed edges, C features that enter a block, D width, K
+groups, or costs of a prior.
 """
 
 # ruff: noqa: N803, N806 (shape suffixes)
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from relay_frontend.errors import InputError
 from relay_frontend.tokens import NUM_COSTS, GraphTokens
+from tvm_costmodel.equal_nodes import Layer, every_node, kinds_of_nodes
 from tvm_costmodel.errors import CheckpointError
 from tvm_costmodel.predictors.nar_former_v2.config import PRIOR_COSTS, NarFormerV2Config
 from tvm_costmodel.predictors.nar_former_v2.relations import RELATIONS
@@ -31,6 +34,7 @@ Function = Callable[[FloatArray], FloatArray]
 _NORM_EPSILON = np.float32(1e-5)  # torch.nn.LayerNorm's and GroupNorm's default
 _L2_NORM_EPSILON = np.float32(1e-12)  # torch.nn.functional.normalize's default
 _ONE = np.float32(1.0)
+_NODES_AT_ONCE = 8192  # more share no more, and leave the caches
 _LARGEST_EXPONENT = np.float32(88.0)  # exp() of more overflows float32
 
 
@@ -170,6 +174,9 @@ class NumpyPredictor:
     ) -> FloatArray:
         """Predicted latencies in ms, ``[num_graphs]``, in the order of ``graphs``.
 
+        Networks are computed together, as one graph of which each is a part; what else is in
+        ``graphs`` changes no more than the rounding of float32.
+
         Args:
             graphs: tokens of networks.
             kernels: the kernel of each operator (:func:`relay_frontend.fusion.fuse`) of each
@@ -178,9 +185,15 @@ class NumpyPredictor:
         Raises:
             InputError: tokens of another width than the model's, or kernels are asked for.
         """
-        known = [None] * len(graphs) if kernels is None else kernels
-        latencies = [self._predict_one(g, k) for g, k in zip(graphs, known, strict=True)]
-        return np.array(latencies, dtype=np.float32)
+        for graph in graphs:
+            self._check_tokens(graph)
+        if kernels is not None and len(kernels) != len(graphs):
+            raise InputError(f"kernels of {len(kernels)} networks for {len(graphs)} networks")
+        parts = [
+            self._predict_batch(graphs[part], None if kernels is None else kernels[part])
+            for part in _parts([graph.num_nodes for graph in graphs])
+        ]
+        return np.concatenate([np.empty(0, dtype=np.float32), *parts])
 
     def contributions(self, graph: GraphTokens, kernels: IntArray | None = None) -> FloatArray:
         """What each operator adds to the latency in ms, ``[num_nodes]``; none is negative.
@@ -193,30 +206,50 @@ class NumpyPredictor:
                 f"readout {self.config.readout!r} does not sum over nodes: train one with the "
                 "readout 'contributions' to see what each of them contributes"
             )
-        parts_N = self._head(self._nodes(graph, kernels)) * np.float32(self._scale)
+        self._check_tokens(graph)
+        return self._contributions(graph, kernels, once=False)
+
+    def _contributions(
+        self, graph: GraphTokens, kernels: IntArray | None, *, once: bool
+    ) -> FloatArray:
+        nodes = self._nodes(graph, kernels, once=once)
+        parts_N = (self._head(nodes.states) * np.float32(self._scale))[nodes.rows]
         return parts_N if self._rates is None else parts_N * _prior(graph, self._rates)
 
-    def _predict_one(self, graph: GraphTokens, kernels: IntArray | None) -> float:
+    def _predict_batch(
+        self, graphs: Sequence[GraphTokens], kernels: Sequence[IntArray] | None
+    ) -> FloatArray:
+        """Latencies in ms, ``[G]``."""
+        sizes = [graph.num_nodes for graph in graphs]
+        whole, kernels_N = _join(graphs, kernels)
+        once = len(graphs) > 1
         if self.config.readout == "contributions":
-            return float(self.contributions(graph, kernels).sum())
-        z_D = self._nodes(graph, kernels).sum(axis=0)
+            return _sums(self._contributions(whole, kernels_N, once=once), sizes)
+        nodes = self._nodes(whole, kernels_N, once=once)
+        z_GD = _sums(nodes.states[nodes.rows], sizes)
         if self.config.reads_static:
-            static_D = _relu(self._static(self._static_norm(graph.static_features)))
-            z_D = np.concatenate([z_D, static_D])
-        return float(self._head(z_D[None])[0]) * self._scale
+            static_GS = np.stack([graph.static_features for graph in graphs])
+            static_GD = _relu(self._static(self._static_norm(static_GS)))
+            z_GD = np.concatenate([z_GD, static_GD], axis=1)
+        return self._head(z_GD) * np.float32(self._scale)
 
-    def _nodes(self, graph: GraphTokens, kernels: IntArray | None) -> FloatArray:
-        """The nodes after the last block, ``[N, D]``."""
-        self._check_tokens(graph)
-        edges = [RELATIONS[name](graph.edge_index, kernels) for name in self.config.relations]
+    def _nodes(self, graph: GraphTokens, kernels: IntArray | None, *, once: bool) -> _Nodes:
+        """The nodes after the last block; ``once`` where many of them are alike."""
+        relations = [RELATIONS[name](graph.edge_index, kernels) for name in self.config.relations]
         degree_N = np.bincount(graph.edge_index[1], minlength=graph.num_nodes)
-        degree_N1 = degree_N[:, None].astype(np.float32)
-        h = self._input_norm(graph.node_features)
+        num_blocks = len(self._blocks)
+        if once:
+            plan = kinds_of_nodes(graph.node_features, degree_N, relations, num_blocks)
+        else:
+            plan = every_node(graph.num_nodes, relations, num_blocks)
+        h = self._input_norm(graph.node_features[plan.first])
+        degree_U1 = degree_N[plan.first, None].astype(np.float32)
         if self._embed is not None:
             h = _relu(self._embed(h))
-        for block in self._blocks:
-            h = block(h, edges, degree_N1)
-        return h
+        for block, layer in zip(self._blocks, plan.layers, strict=True):
+            h = block(h, layer, degree_U1)
+            degree_U1 = degree_U1[layer.own]
+        return _Nodes(h, plan.last)
 
     def _check_tokens(self, graph: GraphTokens) -> None:
         found = (graph.node_features.shape[-1], graph.static_features.shape[-1])
@@ -227,6 +260,13 @@ class NumpyPredictor:
                 f"was trained on {expected[0]} and {expected[1]}; tokenize with the checkpoint's "
                 "token configuration"
             )
+
+
+class _Nodes(NamedTuple):
+    """States of kinds of nodes, ``[R, D]``, and the row of each node, ``[N]``."""
+
+    states: FloatArray
+    rows: IntArray
 
 
 class _Linear:
@@ -256,15 +296,13 @@ class _Block:
         if config.ffn != "none":
             self._ffn = _FeedForward(arrays, f"{prefix}ffn", config)
 
-    def __call__(
-        self, h_NC: FloatArray, edges: Sequence[IntArray], degree_N1: FloatArray
-    ) -> FloatArray:
+    def __call__(self, h_UC: FloatArray, layer: Layer, degree_U1: FloatArray) -> FloatArray:
         if self._degree_gate is not None:
-            h_NC = _sigmoid(self._degree_gate(degree_N1)) * h_NC
-        z_ND = self._root(h_NC)
-        for relation, edges_2E in zip(self._relations, edges, strict=True):
-            z_ND += relation(h_NC, edges_2E)
-        return self._ffn(self._activation(self._normalize(z_ND)))
+            h_UC = _sigmoid(self._degree_gate(degree_U1)) * h_UC
+        z_RD = self._root(h_UC)[layer.own]
+        for relation, edges_2E in zip(self._relations, layer.edges, strict=True):
+            z_RD += relation(h_UC, layer.own, edges_2E)
+        return self._ffn(self._activation(self._normalize(z_RD)))
 
 
 class _Relation:
@@ -275,14 +313,14 @@ class _Relation:
         self._query = _Linear(arrays, query) if f"{query}.weight" in arrays else None
         self._aggregate = _Linear(arrays, f"{name}.aggregate")
 
-    def __call__(self, h_NC: FloatArray, edges_2E: IntArray) -> FloatArray:
+    def __call__(self, h_UC: FloatArray, own_R: IntArray, edges_2E: IntArray) -> FloatArray:
         source_E, target_E = edges_2E
         if self._query is None:
             score_E = np.ones(len(target_E), dtype=np.float32)
         else:
-            x_NC = _sigmoid(self._query(h_NC))
-            score_E = np.einsum("ec,ec->e", x_NC[source_E], x_NC[target_E])
-        return self._aggregate(_weighted_mean(h_NC, score_E, edges_2E))
+            x_UC = _sigmoid(self._query(h_UC))
+            score_E = np.einsum("ec,ec->e", x_UC[source_E], x_UC[own_R[target_E]])
+        return self._aggregate(_weighted_mean(h_UC, score_E, edges_2E, len(own_R)))
 
 
 class _FeedForward:
@@ -318,6 +356,47 @@ class _Head:
         return self._output(z_R1[:, 0])
 
 
+def _parts(sizes: Sequence[int]) -> Iterator[slice]:
+    """Runs of graphs of these sizes that are computed together."""
+    start, nodes = 0, 0
+    for position, size in enumerate(sizes):
+        if position > start and nodes + size > _NODES_AT_ONCE:
+            yield slice(start, position)
+            start, nodes = position, 0
+        nodes += size
+    if start < len(sizes):
+        yield slice(start, len(sizes))
+
+
+def _join(
+    graphs: Sequence[GraphTokens], kernels: Sequence[IntArray] | None
+) -> tuple[GraphTokens, IntArray | None]:
+    """The graphs as one that is not connected, and its kernels; the static features are moot."""
+    if len(graphs) == 1:
+        return graphs[0], None if kernels is None else kernels[0]
+    starts = np.cumsum([0, *(graph.num_nodes for graph in graphs[:-1])])
+    edges = [graph.edge_index + start for graph, start in zip(graphs, starts, strict=True)]
+    whole = GraphTokens(
+        node_features=np.concatenate([graph.node_features for graph in graphs]),
+        edge_index=np.concatenate(edges, axis=1),
+        static_features=graphs[0].static_features,
+    )
+    if kernels is None:
+        return whole, None
+    # A network has no more kernels than nodes, so that those of different ones stay apart.
+    return whole, np.concatenate([k + start for k, start in zip(kernels, starts, strict=True)])
+
+
+def _sums(rows: FloatArray, sizes: Sequence[int]) -> FloatArray:
+    """Sums over runs of ``sizes`` rows; 0 of none."""
+    sums = np.zeros((len(sizes), *rows.shape[1:]), dtype=rows.dtype)
+    filled = np.flatnonzero(sizes)
+    starts = np.cumsum([0, *sizes[:-1]])[filled]
+    if len(filled):
+        sums[filled] = np.add.reduceat(rows, starts, axis=0)
+    return sums
+
+
 def _prior(graph: GraphTokens, rates_K: FloatArray) -> FloatArray:
     """What nodes would take at one rate for each of their costs, in ms, ``[N]``."""
     costs_NK = np.expm1(graph.node_features[:, -NUM_COSTS:])
@@ -328,15 +407,19 @@ def _prior(graph: GraphTokens, rates_K: FloatArray) -> FloatArray:
     return prior_N
 
 
-def _weighted_mean(h_NC: FloatArray, score_E: FloatArray, edges_2E: IntArray) -> FloatArray:
-    """Norm(S) H over runs of equal destinations; 0 without neighbours."""
+def _weighted_mean(
+    h_UC: FloatArray, score_E: FloatArray, edges_2E: IntArray, num_rows: int
+) -> FloatArray:
+    """Norm(S) H over runs of equal destinations, ``[num_rows, C]``; 0 without neighbours."""
     source_E, target_E = edges_2E
+    out_RC = np.zeros((num_rows, h_UC.shape[1]), dtype=h_UC.dtype)
     starts = np.flatnonzero(np.diff(target_E, prepend=-1))
+    if len(starts) == 0:
+        return out_RC
     totals = np.add.reduceat(score_E, starts)
     weight_E = score_E / np.repeat(totals, np.diff(starts, append=len(target_E)))
-    out_NC = np.zeros_like(h_NC)
-    out_NC[target_E[starts]] = np.add.reduceat(weight_E[:, None] * h_NC[source_E], starts, axis=0)
-    return out_NC
+    out_RC[target_E[starts]] = np.add.reduceat(weight_E[:, None] * h_UC[source_E], starts, axis=0)
+    return out_RC
 
 
 def _identity(x: FloatArray) -> FloatArray:

@@ -4,6 +4,9 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <optional>
+#include <string>
+
 #include "relay_frontend/bindings.h"
 #include "relay_frontend/canonical/canonicalize.h"
 #include "relay_frontend/onnx/reader.h"
@@ -65,32 +68,45 @@ onnx::NodeTypes infer_node(Context& context, const nb::callable& function,
   return result;
 }
 
-// `infer_model` is onnx.onnx_cpp2py_export.shape_inference.infer_shapes, `infer_node` is
-// onnx_native.infer_node.
+// `parse` is onnx.ModelProto.FromString, `infer_model` is
+// onnx.onnx_cpp2py_export.shape_inference.infer_shapes, `infer_node` is onnx_native.infer_node.
 std::unique_ptr<Graph> read_onnx(nb::bytes model, const onnx::Shapes& shapes,
-                                 const nb::callable& infer_model,
+                                 const nb::callable& parse, const nb::callable& infer_model,
                                  const nb::callable& infer_node_types) {
-  if (const auto smaller = onnx::without_weights(view(model), shapes)) model = to_bytes(*smaller);
+  // Threads read networks beside each other; only ONNX's own inference needs Python.
+  std::optional<std::string> smaller;
+  {
+    const nb::gil_scoped_release threads;
+    smaller = onnx::without_weights(view(model), shapes);
+  }
+  if (smaller) model = to_bytes(*smaller);
   nb::object inferred;
   const auto infer_all = [&](Text encoded) {
+    const nb::gil_scoped_acquire python;
     constexpr bool kCheckType = false, kStrictMode = true, kDataProp = false;
     inferred = call(infer_model, to_bytes(encoded), kCheckType, kStrictMode, kDataProp);
     return view(nb::cast<nb::bytes>(inferred));
   };
   const nb::bytes versions = to_bytes(onnx::versions(view(model)));
+  const auto check = [&] {
+    const nb::gil_scoped_acquire python;
+    call(parse, model);
+  };
   const auto infer_one = [&](Context& context, Text node, Operands operands) {
+    const nb::gil_scoped_acquire python;
     return infer_node(context, infer_node_types, versions, node, operands);
   };
+  const nb::gil_scoped_release threads;
   auto context = std::make_unique<Context>();
-  Network network = onnx::read(*context, view(model), infer_all, infer_one);
+  Network network = onnx::read(*context, view(model), check, infer_all, infer_one);
   return canonicalize(std::move(context), std::move(network));
 }
 
 }  // namespace
 
 void bind_onnx(nb::module_& module) {
-  module.def("read_onnx", &read_onnx, nb::arg("model"), nb::arg("shapes"), nb::arg("infer_model"),
-             nb::arg("infer_node"));
+  module.def("read_onnx", &read_onnx, nb::arg("model"), nb::arg("shapes"), nb::arg("parse"),
+             nb::arg("infer_model"), nb::arg("infer_node"));
 }
 
 }  // namespace relay_frontend

@@ -354,6 +354,15 @@ std::int64_t opset(Text model) {
   return 1;
 }
 
+std::int64_t ir_version(Text model) {
+  std::int64_t version = 0;
+  Field field;
+  for (Message message(model); message.next(field);) {
+    if (field.number == 1) version = field.integer();
+  }
+  return version;
+}
+
 std::optional<std::string> without_weights(Text model, const Shapes& shapes) {
   Copy copy(model);
   bool seen = false;

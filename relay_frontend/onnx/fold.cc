@@ -71,9 +71,7 @@ Array slice(Source source, const Arrays& operands) {
 
 // --- Counting ----------------------------------------------------------------------------------
 
-// Integers and truth values only: weightless networks hold their weights as floats of this.
 Array constant_of_shape(Source source, const Arrays&) {
-  if (!is_integral(source.type.dtype)) throw Invalid("onnx: a weight");
   Array result(source.type.dtype, shape_of(source.type));
   Int fill = 0;
   if (const Attribute* value = source.find("value")) {
@@ -159,6 +157,8 @@ Node* fold(const OnnxNode& source) {
   const auto rule = kRules.find(source.name);
   bool known = rule != kRules.end() &&
                source.type.num_elements() <= static_cast<std::int64_t>(kSmall);
+  // Integers and truth values only: weightless networks hold their weights as floats of this.
+  known = known && (source.name != "ConstantOfShape" || is_integral(source.type.dtype));
   for (const Node* operand : source.inputs) known = known && operand->value != nullptr;
   return source.context.constant(source.type, known ? evaluate(rule->second, source) : nullptr);
 }

@@ -26,7 +26,7 @@ def read_native(data: bytes, shapes: Mapping[str, Sequence[int]]) -> OpGraph | N
     bound = [(name, [int(extent) for extent in shape]) for name, shape in shapes.items()]
     if any(not 0 < extent <= _MAX_EXTENT for _, shape in bound for extent in shape):
         return None
-    return native.attempt("read_onnx", data, bound, infer_model, infer_node)
+    return native.attempt("read_onnx", data, bound, ModelProto.FromString, infer_model, infer_node)
 
 
 def infer_node(

@@ -7,6 +7,7 @@
 
 #include "relay_frontend/onnx/operators.h"
 #include "relay_frontend/onnx/protobuf.h"
+#include "relay_frontend/onnx/typing.h"
 
 namespace relay_frontend::onnx {
 
@@ -18,16 +19,26 @@ using protobuf::Message;
 const Name kItem = known("item");
 const Name kIndex = known("index");
 
-std::optional<TensorType> tensor_type(Context& context, Text encoded) {
-  std::optional<std::int32_t> data_type;
-  bool has_shape = false, is_static = true;
+// From this version of the format on, initializers have a type without being inputs too.
+constexpr std::int64_t kFreeInitializers = 4;
+
+// A ValueInfoProto.
+struct Value {
+  Text name;
+  std::optional<TensorType> type;  // where it is a tensor of static shape
+  std::int32_t data_type = 0;
+  bool has_shape = false;
+};
+
+void read_tensor_type(Context& context, Text encoded, Value& value) {
+  bool is_static = true;
   std::vector<std::int64_t> extents;
   Field field, dim, part;
   for (Message message(encoded); message.next(field);) {
-    if (field.number == 1) data_type = field.enumerator();
+    if (field.number == 1) value.data_type = field.enumerator();
     if (field.number != 2) continue;  // shape
-    if (has_shape) throw Unsupported("onnx: a shape in two parts");
-    has_shape = true;
+    if (value.has_shape) throw Unsupported("onnx: a shape in two parts");
+    value.has_shape = true;
     for (Message shape(field.bytes()); shape.next(dim);) {
       if (dim.number != 1) continue;
       std::optional<std::int64_t> extent;  // dim_value and dim_param exclude each other
@@ -39,15 +50,9 @@ std::optional<TensorType> tensor_type(Context& context, Text encoded) {
       extents.push_back(extent.value_or(0));
     }
   }
-  if (!has_shape || !is_static || data_type.value_or(0) == 0) return std::nullopt;
-  return context.type(extents, dtype_of(*data_type));
+  if (!value.has_shape || !is_static || value.data_type == 0) return;
+  value.type = context.type(extents, dtype_of(value.data_type));
 }
-
-// A ValueInfoProto.
-struct Value {
-  Text name;
-  std::optional<TensorType> type;  // where it is a tensor of static shape
-};
 
 Value read_value(Context& context, Text encoded) {
   Value value;
@@ -61,7 +66,7 @@ Value read_value(Context& context, Text encoded) {
     for (Message type(field.bytes()); type.next(kind);) {
       if (kind.number == 6) continue;  // denotation
       if (kind.number != 1 || value.type) throw Unsupported("onnx: a value that is no tensor");
-      value.type = tensor_type(context, kind.bytes());
+      read_tensor_type(context, kind.bytes(), value);
     }
   }
   return value;
@@ -221,8 +226,9 @@ struct GraphProto {
 
 class Reader {
  public:
-  Reader(Context& context, const InferModel& infer_model, const InferNode& infer_node)
-      : context_(context), infer_model_(infer_model), infer_node_(infer_node) {}
+  Reader(Context& context, const Check& check, const InferModel& infer_model,
+         const InferNode& infer_node)
+      : context_(context), check_(check), infer_model_(infer_model), infer_node_(infer_node) {}
 
   Network read(Text model) {
     opset_ = opset(model);
@@ -231,13 +237,11 @@ class Reader {
     named_.reserve(2 * (graph.nodes.size() + graph.initializers.size() + graph.inputs.size()));
     // Nothing goes to shape inference before its structure has been checked.
     const std::vector<Text> inputs = read_structure(graph);
-    const std::optional<std::string> changed = inferable(model);
-    const GraphProto inferred(infer_model_(changed ? Text(*changed) : model));
-    for (const auto* values : {&inferred.values, &inferred.outputs, &inferred.inputs}) {
-      for (const Text encoded : *values) {
-        const Value value = read_value(context_, encoded);
-        if (value.type) named_[value.name].type = value.type;
-      }
+    const bool is_simple = ir_version(model) >= kFreeInitializers && infer_simple(graph);
+    if (is_simple) {
+      check_();
+    } else {
+      infer_all(model);
     }
     Network network;
     for (const Text name : inputs) {
@@ -266,7 +270,9 @@ class Reader {
     for (const Text encoded : graph.initializers) {
       Text name;
       Node* tensor = read_constant(context_, encoded, &name);
-      make(name).node = tensor;
+      Named& named = make(name);
+      named.node = tensor;
+      named.type = tensor->type;
     }
     std::vector<Text> inputs;
     for (const Text encoded : graph.inputs) read_input(encoded, inputs);
@@ -294,8 +300,56 @@ class Reader {
     for (const std::int64_t extent : value.type->shape) {
       if (extent <= 0) throw Unsupported("onnx: an input of unknown extent");
     }
-    make(value.name);
+    make(value.name).type = value.type;
     inputs.push_back(value.name);
+  }
+
+  // Finds all types by simple rules. Gives up where one node has none, or where something is
+  // declared to be otherwise.
+  bool infer_simple(const GraphProto& graph) {
+    std::vector<TypedOperand> operands;
+    for (const NodeProto& proto : nodes_) {
+      if (proto.outputs.size() != 1 || !is_default_domain(proto.domain)) return false;
+      operands.clear();
+      for (const Text name : proto.inputs) {
+        if (name.empty()) return false;
+        const Named& named = named_[name];
+        if (!named.type) return false;
+        operands.push_back({*named.type, named.node == nullptr ? nullptr : named.node->value});
+      }
+      named_[proto.outputs[0]].type =
+          simple_type(context_, proto.op_type, operands, proto.attributes, opset_);
+      if (!named_[proto.outputs[0]].type) return false;
+    }
+    for (const auto* values : {&graph.values, &graph.outputs, &graph.inputs}) {
+      for (const Text encoded : *values) {
+        if (!is_as_declared(read_value(context_, encoded))) return false;
+      }
+    }
+    return true;
+  }
+
+  bool is_as_declared(const Value& value) const {
+    const auto found = named_.find(value.name);
+    if (found == named_.end() || !found->second.type) return false;
+    const TensorType type = *found->second.type;
+    if (value.has_shape) return value.type && *value.type == type;
+    return value.data_type == 0 || dtype_of(value.data_type) == type.dtype;
+  }
+
+  // Asks ONNX for all types.
+  void infer_all(Text model) {
+    for (const NodeProto& proto : nodes_) {
+      for (const Text name : proto.outputs) named_[name].type.reset();
+    }
+    const std::optional<std::string> changed = inferable(model);
+    const GraphProto inferred(infer_model_(changed ? Text(*changed) : model));
+    for (const auto* values : {&inferred.values, &inferred.outputs, &inferred.inputs}) {
+      for (const Text encoded : *values) {
+        const Value value = read_value(context_, encoded);
+        if (value.type) named_[value.name].type = value.type;
+      }
+    }
   }
 
   void read_node(const NodeProto& proto) {
@@ -383,6 +437,7 @@ class Reader {
   }
 
   Context& context_;
+  const Check& check_;
   const InferModel& infer_model_;
   const InferNode& infer_node_;
   std::int64_t opset_ = 1;
@@ -392,9 +447,9 @@ class Reader {
 
 }  // namespace
 
-Network read(Context& context, Text model, const InferModel& infer_model,
+Network read(Context& context, Text model, const Check& check, const InferModel& infer_model,
              const InferNode& infer_node) {
-  return Reader(context, infer_model, infer_node).read(model);
+  return Reader(context, check, infer_model, infer_node).read(model);
 }
 
 }  // namespace relay_frontend::onnx

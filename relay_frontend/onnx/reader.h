@@ -48,10 +48,17 @@ using InferNode = std::function<NodeTypes(Context& context, Text node, Operands 
 // An encoded model after shape inference; it lives until the next call.
 using InferModel = std::function<Text(Text model)>;
 
-// The nodes of a model. Types are those that `infer_model` finds, and of `infer_node` for what has
-// none there.
-Network read(Context& context, Text model, const InferModel& infer_model,
+// Throws where a model is not encoded as protobuf wants it, in whatever part.
+using Check = std::function<void()>;
+
+// The nodes of a model. Types are found by simple rules (typing.h) where these know all operators,
+// and the model is as `check` wants it; else they are those that `infer_model` finds, and of
+// `infer_node` for what has none there.
+Network read(Context& context, Text model, const Check& check, const InferModel& infer_model,
              const InferNode& infer_node);
+
+// Version of the format.
+std::int64_t ir_version(Text model);
 
 // TensorProto.DataType as an element type, and back.
 DType dtype_of(std::int32_t data_type);

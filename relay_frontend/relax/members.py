@@ -39,6 +39,16 @@ def kernels_with_members(
 ) -> list[Kernel]:
     """The kernels of one inference in order, with the operators that they compute.
 
+    Arguments and errors are those of :func:`fused_with_members`.
+    """
+    return fused_with_members(mod, target, params)[1]
+
+
+def fused_with_members(
+    mod: tvm.IRModule, target: str | tvm.target.Target, params: Collection[str] | None = None
+) -> tuple[relax_kernels.FusedModule, list[Kernel]]:
+    """The fused module and its kernels in order, with the operators that they compute.
+
     Args:
         mod: as for :func:`relay_frontend.relax.read_relax`; nor are weights needed as constants.
         target: what they are compiled for.
@@ -58,10 +68,8 @@ def kernels_with_members(
     fused = relax_kernels.fuse(numbered, parsed, follower)
     kernels = relax_kernels.fused_kernels(fused)
     origins = follower.origins([kernel.name for kernel in kernels])
-    return [
-        replace(kernel, operators=operators)
-        for kernel, operators in zip(kernels, members(graph, trace.operators, origins), strict=True)
-    ]
+    computed = members(graph, trace.operators, origins)
+    return fused, [replace(k, operators=o) for k, o in zip(kernels, computed, strict=True)]
 
 
 def _weights_last(mod: tvm.IRModule, weights: Collection[str]) -> tvm.IRModule:

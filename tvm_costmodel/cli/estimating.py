@@ -23,8 +23,9 @@ from tvm_costmodel.cli.options import (
     note,
     parse_shapes,
 )
-from tvm_costmodel.cost_model import CostModel, saved_model
+from tvm_costmodel.cost_model import CostModel
 from tvm_costmodel.estimates import Estimate
+from tvm_costmodel.kernel_finding import saved_model
 from tvm_costmodel.rendering import Format, print_rows
 
 

@@ -236,8 +236,8 @@ def _known_kernels(network: Network) -> Sequence[Kernel]:
     if not network.kernels:
         raise InputError(
             f"kernel-sum needs the kernels of network {network.name!r}, which the toolchain of "
-            f"{network.platform} finds (tvm_costmodel.cost_model.KernelFinder); nn-meter guesses "
-            "them"
+            f"{network.platform} finds (tvm_costmodel.kernel_finding.KernelFinder); nn-meter "
+            "guesses them"
         )
     return network.kernels
 

@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.onnx_cpp2py_export.shape_inference import infer_shapes as infer_model
 
 from measure.weights import fill_weights
 from relay_frontend import load, native
@@ -56,6 +57,60 @@ def assert_left_to_python(source, error: type[CostModelError], match: str, shape
     data = source if isinstance(source, bytes) else source.SerializeToString()
     with pytest.raises(error, match=match):
         read_onnx(data, shapes)
+
+
+# --- Types by simple rules ----------------------------------------------------------------------
+
+
+def inferred(source, monkeypatch) -> bool:
+    """Whether the native reader asks ONNX for the types of the whole network."""
+    asked = []
+
+    def infer(*arguments):
+        asked.append(arguments)
+        return infer_model(*arguments)
+
+    monkeypatch.setattr("relay_frontend.onnx.native.infer_model", infer)
+    assert_same(source)
+    return bool(asked)
+
+
+@pytest.mark.parametrize("family", ["nasbench201", "resnet", "vgg", "densenet", "googlenet"])
+def test_networks_of_simple_operators_need_no_inference_of_onnx(family, monkeypatch):
+    assert not inferred(zoo_network(family), monkeypatch)
+    assert not inferred(fill_weights(zoo_network(family), 0), monkeypatch)
+
+
+def declared(name: str, shape) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+
+
+@pytest.mark.parametrize(
+    ("change", "asks"),
+    [
+        pytest.param(lambda m: None, False, id="as it is"),
+        pytest.param(lambda m: m.graph.value_info.append(declared("r", (1, 8, 16, 16))), False,
+                     id="declared as it is"),
+        pytest.param(lambda m: m.graph.value_info.append(declared("r", None)), False,
+                     id="declared without a shape"),
+        pytest.param(lambda m: m.graph.value_info.append(declared("r", ("n", 8, 16, 16))), True,
+                     id="declared with a symbol"),
+        pytest.param(lambda m: m.graph.value_info.append(declared("other", (1,))), True,
+                     id="something else is declared"),
+        pytest.param(lambda m: m.graph.node[0].attribute.append(
+            helper.make_attribute("auto_pad", "NOTSET")), False, id="no automatic padding"),
+        pytest.param(lambda m: m.graph.node.append(node("Softmax", ["y"], ["z"])), True,
+                     id="an operator without a rule"),
+        pytest.param(lambda m: setattr(m, "ir_version", 3), True, id="an old format"),
+    ],
+)  # fmt: skip
+def test_onnx_is_asked_where_a_rule_does_not_know(change, asks, monkeypatch):
+    network = conv_bn_relu()
+    change(network)
+    if network.ir_version < 4:  # which wants initializers to be inputs
+        for tensor in network.graph.initializer:
+            network.graph.input.append(declared(tensor.name, tensor.dims))
+    assert inferred(network, monkeypatch) is asks
 
 
 # --- Networks ---------------------------------------------------------------------------------
