@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from relay_frontend.errors import InputError
+from relay_frontend.errors import InputError, MissingDependencyError
 from tvm_costmodel import registry
 from tvm_costmodel.cli.options import (
     DEFAULT_DATABASE,
@@ -100,6 +100,7 @@ def compare(
         )
     if (family or limit) and not data:
         raise InputError("--family and --limit choose among the networks of --data: name it")
+    _check_packages()
     if report is not None:
         _check_report(report)
     config = CompareConfig(
@@ -291,6 +292,20 @@ def _tell(comparison: Comparison) -> None:
     for name, notes in comparison.notes.items():
         for sentence in notes:
             note(f"{name}: {sentence}" if len(comparison.notes) > 1 else sentence)
+
+
+def _check_packages() -> None:
+    """See that what comes after the work can be done.
+
+    Raises:
+        MissingDependencyError: a package is not installed.
+    """
+    try:
+        import scipy  # noqa: F401, PLC0415 (optional)
+    except ImportError:
+        raise MissingDependencyError(
+            "comparing ranks needs scipy: pip install 'tvm-costmodel[report]'"
+        ) from None
 
 
 def _check_report(path: Path) -> None:

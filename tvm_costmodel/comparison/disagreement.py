@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -49,14 +49,30 @@ def disagreeing_pair(rows: Sequence[Row]) -> tuple[str, str] | None:
     return None
 
 
-def disagreements(rows: Sequence[Row], pair: tuple[str, str], count: int) -> list[Disagreement]:
-    """The ``count`` networks on which the views of ``pair`` disagree most, by their ratio."""
+def disagreements(
+    rows: Sequence[Row], pair: tuple[str, str], count: int, of_a_family: int
+) -> list[Disagreement]:
+    """The networks on which the views of ``pair`` disagree most, by their ratio.
+
+    Args:
+        rows: of one platform.
+        pair: the views.
+        count: of networks, at most.
+        of_a_family: so many at most, that one family does not hide all others.
+    """
     found = []
     for position, row in enumerate(rows):
         a, b = (row.latency_ms(view) for view in pair)
         if a and b:
             found.append((abs(math.log(a / b)), position, a / b))
     found.sort(key=lambda item: (-item[0], item[1]))
+    chosen: list[tuple[int, float]] = []
+    taken: Counter[str] = Counter()
+    for _, position, ratio in found:
+        family = rows[position].family
+        if taken[family] < of_a_family and len(chosen) < count:
+            taken[family] += 1
+            chosen.append((position, ratio))
     return [
         Disagreement(
             row=position,
@@ -64,7 +80,7 @@ def disagreements(rows: Sequence[Row], pair: tuple[str, str], count: int) -> lis
             closer=_closer(rows[position], pair),
             parts=_different(rows[position].parts, pair),
         )
-        for _, position, ratio in found[:count]
+        for position, ratio in chosen
     ]
 
 

@@ -29,6 +29,14 @@ _FONT = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _PANEL = 288
 _LEAST_ERROR = 0.1  # in %; the logarithmic axis of errors begins here
 
+_FAMILY: Spec = {
+    "field": "family",
+    "type": "nominal",
+    "title": None,
+    "sort": None,
+    "axis": {"grid": True, "domain": False, "ticks": False},
+}
+
 _CONFIG: Spec = {
     "background": "#FFFFFF",
     "font": _FONT,
@@ -61,7 +69,7 @@ def charts(platform: dict[str, Any]) -> dict[str, Spec]:
         found["within"] = _within(platform, estimating)
         if len({entry["family"] for entry in platform["families"]}) > 1:
             found["families"] = _families(estimating)
-            found["ranks"] = _ranks(estimating)
+            found["ranks"] = _ranks(platform, estimating)
         if any(entry["time_ms"] for entry in platform["summary"]):
             found["cost"] = _cost(platform, predictors)
     if platform["part_views"]:
@@ -151,7 +159,8 @@ def _histogram(views: Sequence[str]) -> Spec:
             {"calculate": "clamp(datum.error, -60, 99)", "as": "shown"},
         ],
         "facet": {"row": {"field": "name", "type": "nominal", "sort": _names(views), "title": None,
-                          "header": {"labelAngle": 0, "labelAlign": "left", "labelOrient": "top"}}},
+                          "header": {"labelAngle": 0, "labelAnchor": "start",
+                                     "labelOrient": "top"}}},
         "spec": {
             "width": 420,
             "height": 92,
@@ -245,7 +254,7 @@ def _within(platform: dict[str, Any], views: Sequence[str]) -> Spec:
                         "field": "name",
                         "scale": {"domain": _names(views),
                                   "range": [[1, 0], [7, 3], [2, 2], [8, 2, 2, 2]][: len(views)]},
-                        "legend": None,
+                        "legend": {"title": None, "orient": "top", "symbolSize": 600},
                     },
                 },
             },
@@ -267,34 +276,36 @@ def _families(views: Sequence[str]) -> Spec:
         "title": "networks within 10 %, %",
         "scale": {"domain": [0, 100]},
     }
+    unnamed = {**_FAMILY, "axis": {**_FAMILY["axis"], "labels": False}}
     return {
         "description": "Mean error and share of networks within 10 %, by family and view.",
         "hconcat": [
             _dots(views, error, "families", width=430, legend=True),
-            {**_dots(views, within, "families", width=300, legend=False)},
+            _dots(views, within, "families", width=300, legend=True, y=unnamed),
         ],
     }
 
 
-def _ranks(views: Sequence[str]) -> Spec:
+def _ranks(platform: dict[str, Any], views: Sequence[str]) -> Spec:
+    known = [f["kendall_tau"] for f in platform["families"] if f["kendall_tau"] is not None]
+    lowest = min([0.8, *(math.floor(10 * tau) / 10 for tau in known if tau > -1)])
     tau = {
         "field": "kendall_tau",
         "type": "quantitative",
         "title": "Kendall's tau against the measured ranking, within the family",
-        "scale": {"domain": [-0.2, 1], "clamp": True},
+        "scale": {"domain": [lowest, 1], "clamp": True},
+        "axis": {"tickCount": 5},
     }
     return {
         "description": "Rank agreement with the measured latencies within each family.",
-        **_dots(views, tau, "families", width=560, legend=True),
+        **_dots(views, tau, "families", width=360, legend=True),
     }
 
 
 def _dots(
-    views: Sequence[str], x: Spec, data: str, *, width: int, legend: bool, y: Spec | None = None
+    views: Sequence[str], x: Spec, data: str, *, width: int, legend: bool, y: Spec = _FAMILY
 ) -> Spec:
     """A row of dots for each family, one for each view, with a line from the first to the last."""
-    y = y or {"field": "family", "type": "nominal", "title": None, "sort": None,
-              "axis": {"grid": True, "domain": False, "ticks": False}}  # fmt: skip
     return {
         "data": {"name": data},
         "transform": [{"filter": {"field": "view", "oneOf": list(views)}}],
@@ -307,8 +318,9 @@ def _dots(
                 "encoding": {"y": y, "x": x, "detail": {"field": y["field"]}},
             },
             {
-                "mark": {"type": "point", "filled": True, "size": 80, "opacity": 0.95,
-                         "aria": False},
+                # Outlines, so that points in one place are all seen.
+                "mark": {"type": "point", "filled": False, "strokeWidth": 2.2, "size": 70,
+                         "opacity": 1, "aria": False},
                 "encoding": {
                     "y": y,
                     "x": x,
@@ -319,7 +331,8 @@ def _dots(
                         {"field": "name", "title": "view"},
                         {"field": x["field"], "title": x["title"], "format": ".3g",
                          "type": "quantitative"},
-                        {"field": "networks", "type": "quantitative"},
+                        {"field": "count", "title": "networks" if y is _FAMILY else "calls",
+                         "type": "quantitative"},
                     ],
                 },
             },
@@ -348,7 +361,8 @@ def _cost(platform: dict[str, Any], predictors: Sequence[str]) -> Spec:
         })  # fmt: skip
     highest = max((point["error"] for point in points), default=1.0)
     times = [point["time"] for point in points] or [1.0]
-    domain = [10 ** math.floor(math.log10(min(times))), 10 ** math.ceil(math.log10(max(times)) + 1)]
+    least, most = math.log10(min(times) / 2), math.log10(max(times) * 10)
+    domain = [10 ** math.floor(least), 10 ** math.ceil(most)]
     views = [*predictors, MEASURED]
     x = {
         "field": "time",
@@ -388,9 +402,9 @@ def _parts(views: Sequence[str]) -> Spec:
     """Bars that the page feeds with one network's parts."""
     return {
         "description": "What each kernel of the chosen network contributes, a bar for each view.",
-        "data": {"name": "parts", "values": []},
-        "width": 540,
-        "height": {"step": 11},
+        "data": {"name": "parts"},
+        "width": 640,
+        "height": {"step": 10},
         "mark": {"type": "bar", "aria": False},
         "encoding": {
             "y": {
@@ -421,9 +435,8 @@ def _kinds(predictors: Sequence[str]) -> Spec:
         "scale": {"type": "log", "nice": True},
         "axis": {"format": "~g", "tickCount": 7},
     }
-    y = {"field": "label", "type": "nominal", "title": None, "sort": None,
-         "axis": {"grid": True, "domain": False, "ticks": False}}  # fmt: skip
-    spec = _dots(predictors, ratio, "kinds", width=470, legend=True, y=y)
+    y = {**_FAMILY, "field": "label"}
+    spec = _dots(predictors, ratio, "kinds", width=520, legend=True, y=y)
     spec["layer"].insert(
         0,
         {

@@ -27,7 +27,7 @@ from tvm_costmodel.comparison.summary import (
 from tvm_costmodel.evaluation.metrics import Metrics
 
 DIGITS = 4  # significant ones: finer than any label is
-_PARTS, _NETWORKS, _KINDS = 12, 15, 15
+_PARTS, _NETWORKS, _OF_A_FAMILY, _KINDS = 12, 12, 2, 15
 
 
 def report_data(comparison: Comparison) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _platform(name: str, rows: Sequence[Row], notes: Sequence[str]) -> dict[str,
         "pair": pair,
         "disagreements": []
         if pair is None
-        else [_disagreement(d, told) for d in disagreements(rows, pair, _NETWORKS)],
+        else [_disagreement(d, told) for d in disagreements(rows, pair, _NETWORKS, _OF_A_FAMILY)],
         "kinds": [] if pair is None else [_kind(k) for k in kind_totals(rows, pair, _KINDS)],
     }
 

@@ -71,7 +71,9 @@ def _for_charts(platform: dict[str, Any]) -> dict[str, Any]:
     part_views = [{"view": view, "name": names[view]} for view in platform["part_views"]]
     return {
         "rows": platform["rows"],
-        "families": [{**f, "name": names[f["view"]]} for f in platform["families"]],
+        "families": [
+            {**f, "name": names[f["view"]], "count": f["networks"]} for f in platform["families"]
+        ],
         "kinds": [entry for kind in platform["kinds"] for entry in _kind_entries(kind, names)],
         "partViews": part_views,
         "parts": platform["parts"],
@@ -90,7 +92,7 @@ def _kind_entries(kind: dict[str, Any], names: dict[str, str]) -> list[dict[str,
             "view": view,
             "name": name,
             "ratio": float(f"{kind[view] / measured:.3g}"),
-            "networks": kind["calls"],
+            "count": kind["calls"],
         }
         for view, name in names.items()
         if kind.get(view)

@@ -6,9 +6,10 @@ const format = (value) =>
   value === null || value === undefined ? "–" : value.toLocaleString("en", { maximumSignificantDigits: 4 });
 
 function withData(spec, data) {
-  const needed = JSON.stringify(spec).match(/"name":"(rows|families|kinds)"/g) || [];
+  const needed = JSON.stringify(spec).match(/"name":"(rows|families|kinds|parts)"/g) || [];
   const names = new Set(needed.map((text) => text.split('"')[3]));
-  const datasets = Object.fromEntries([...names].map((name) => [name, data[name]]));
+  const known = { ...data, parts: data.parts.length ? bars(data, 0) : [] };
+  const datasets = Object.fromEntries([...names].map((name) => [name, known[name]]));
   return { ...spec, datasets };
 }
 
@@ -33,6 +34,11 @@ function partsOf(data, row) {
     label: `${kind} ${shape}${calls > 1 ? ` · ${calls} calls` : ""}`.replace(/ +/g, " ").trim(),
     times,
   }));
+}
+
+function bars(data, row) {
+  return partsOf(data, row).flatMap(({ label, times }) =>
+    times.map((ms, i) => ({ label, name: data.partViews[i].name, ms })).filter(({ ms }) => ms !== null));
 }
 
 function answer(data, row) {
@@ -68,11 +74,8 @@ function chooser(section, data, views) {
   return async (row) => {
     select.value = String(row);
     section.querySelector(".answer").textContent = answer(data, row);
-    const parts = partsOf(data, row);
-    const values = parts.flatMap(({ label, times }) =>
-      times.map((ms, i) => ({ label, name: data.partViews[i].name, ms })));
-    await views.parts.data("parts", values.filter(({ ms }) => ms !== null)).runAsync();
-    section.querySelector(".parts-table").replaceChildren(table(data, parts));
+    await views.parts.data("parts", bars(data, row)).runAsync();
+    section.querySelector(".parts-table").replaceChildren(table(data, partsOf(data, row)));
   };
 }
 

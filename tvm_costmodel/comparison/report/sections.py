@@ -116,7 +116,11 @@ class _Section:
         )
 
     def ranks(self) -> str:
-        entries = [a for a in self._platform["agreements"] if a["kendall_tau"] is not None]
+        entries = [
+            a
+            for a in self._platform["agreements"]
+            if a["kendall_tau"] is not None and (a["first"] == MEASURED or a["second"] != ROOFLINE)
+        ]
         if not entries:
             return ""
         rows = [
@@ -137,7 +141,10 @@ class _Section:
             "Which network is faster?",
             "For a search among networks their order is what counts: 1 is the same order, 0 none "
             "in common. Within a family it is harder, since sizes differ less.",
-            _table("Rank agreement of any two views over all networks", head, rows, 2) + figure,
+            '<div class="pair">'
+            + _table("Rank agreement of two views over all networks", head, rows, 2)
+            + figure
+            + "</div>",
         )
 
     def network(self) -> str:
@@ -172,20 +179,24 @@ class _Section:
             return ""
         first, second = (self._names[view] for view in platform["pair"])
         rows = [self._disagreement(entry) for entry in platform["disagreements"]]
+        told = ", ".join(self._names[view] for view in platform["part_views"])
         latencies = [f"{first} ms", f"{second} ms", "ratio", "measured ms", "nearer"]
-        head = ["network", "family", *latencies, "kernels that make the difference"]
+        head = ["network", "family", *latencies, f"kernels that make the difference: {told}, ms"]
         figure = ""
         if "kinds" in self._charts:
             figure = (
                 "<h4>By kind of kernel, over all networks</h4>\n<p>The kinds with the largest "
                 "difference in ms; on the line an estimate is right.</p>"
                 + self._figure("kinds", "Estimated over measured time by kind of kernel and view")
+                + _details("The same as a table", self._kinds())
             )
         return self._part(
             "Where they disagree most, and why",
-            f"The networks with the largest ratio of {first} to {second}, and of each the kernels "
-            "that account for most of it (operators, shape of the result, calls).",
-            _table("Networks of largest disagreement", head, rows, 1, raw=True) + figure,
+            f"The networks with the largest ratio between {first} and {second}, two of a family at "
+            "most, and of each the kernels that account for most of it: their operators, the shape "
+            "of their result, how many calls there are, and what they take in each view.",
+            _table("Networks of largest disagreement", head, rows, 1, texts={1, 6, 7}, raw=True)
+            + figure,
         )
 
     def cost(self) -> str:
@@ -211,7 +222,7 @@ class _Section:
                     "1 ×",
                 ]
             )
-        head = ["", "mean error %", "time, median ms", "needs a build", "speed-up over measuring"]
+        head = ["view", "mean error %", "time, median ms", "needs a build", "speed-up"]
         figure = ""
         if "cost" in self._charts:
             figure = self._figure("cost", "Time of one estimate against its mean error")
@@ -219,7 +230,7 @@ class _Section:
             "What an estimate costs",
             "Wall time from the ONNX model in memory to the estimate. Where kernels are those of a "
             "build that a database remembers, the compiler's time is not in it, and a new network "
-            "has to pay it. Measuring is its timing rounds alone, without building.",
+            "has to pay it. Measuring is its timing rounds alone; speed-ups are over it.",
             figure + _table("Time of an estimate beside its error", head, rows, 1),
         )
 
@@ -231,7 +242,7 @@ class _Section:
             if view != ROOFLINE:
                 head.append("error %")
         rows = [self._row(row, views) for row in self._platform["rows"]]
-        table = _table("All networks in all views", head, rows, 1)
+        table = _table("All networks in all views", head, rows, 1, texts={1})
         return self._part(
             "All networks", "", _details(f"Table of {len(rows):,} networks", table, "all")
         )
@@ -264,8 +275,7 @@ class _Section:
     def _disagreement(self, entry: dict[str, Any]) -> list[str]:
         row = self._platform["rows"][entry["row"]]
         first, second = self._platform["pair"]
-        told = self._platform["part_views"]
-        reasons = "".join(f"<li>{_reason(part, told)}</li>" for part in entry["parts"])
+        reasons = "".join(f"<li>{_reason(part)}</li>" for part in entry["parts"])
         show = (
             f'<button type="button" class="show" data-row="{entry["row"]}">'
             f"{escape(row['network'])}</button>"
@@ -292,6 +302,15 @@ class _Section:
                 cells.append(f"{100 * (row[view] / measured - 1):+.1f}" if known else _NONE)
         return cells
 
+    def _kinds(self) -> str:
+        told = self._platform["part_views"]
+        rows = [
+            [kind["kind"], kind["calls"], *(_number(kind.get(view)) for view in told)]
+            for kind in self._platform["kinds"]
+        ]
+        head = ["kind", "calls", *(f"{self._names[view]} ms" for view in told)]
+        return _table("Kinds of kernels, over all networks", head, rows, 1)
+
     def _figure(self, chart: str, label: str) -> str:
         return (
             f'<figure class="chart scroll" id="{self._id}-{chart}" data-chart="{chart}" '
@@ -308,15 +327,12 @@ def _build_words(needs_build: bool | None) -> str:
     return "a compiler lists the kernels first" if needs_build else "reads the network alone"
 
 
-def _reason(part: list[Any], views: Sequence[str]) -> str:
+def _reason(part: list[Any]) -> str:
     kind, shape, calls, *times = part
-    told = ", ".join(
-        f"{escape(view_name(view))} {_number(ms)}"
-        for view, ms in zip(views, times, strict=True)
-        if ms is not None
-    )
+    told = ", ".join(map(_number, times))
     where = f" {escape(shape)}" if shape else ""
-    return f"<code>{escape(kind)}</code>{where}, {calls} call{'s' * (calls != 1)}: {told} ms"
+    many = f", {calls} calls" if calls > 1 else ""
+    return f"<code>{escape(kind)}</code>{where}{many}: <b>{told}</b>"
 
 
 def _number(value: float | None) -> str:
@@ -335,24 +351,42 @@ def _table(
     caption: str,
     head: Sequence[str],
     rows: Sequence[Sequence[Any]],
-    texts: int,
+    heads: int,
     *,
+    texts: Collection[int] = (),
     raw: bool = False,
 ) -> str:
-    """A table whose first ``texts`` columns head their rows; ``raw`` cells are HTML already."""
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "".join(f"<tr>{_cells(row, texts, raw=raw)}</tr>\n" for row in rows)
+    """A table.
+
+    Args:
+        caption: what it is.
+        head: names of its columns.
+        rows: of cells.
+        heads: so many first columns head their rows.
+        texts: further columns that are no numbers.
+        raw: whether cells are HTML already.
+    """
+    left = {*range(heads), *texts}
+    columns = "".join(
+        f'<th scope="col"{_aligned(i, left)}>{escape(name)}</th>' for i, name in enumerate(head)
+    )
+    body = "".join(f"<tr>{_cells(row, heads, left, raw=raw)}</tr>\n" for row in rows)
     return (
         f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}"><table>'
-        f"<caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead>"
+        f"<caption>{escape(caption)}</caption><thead><tr>{columns}</tr></thead>"
         f"<tbody>\n{body}</tbody></table></div>"
     )
 
 
-def _cells(row: Sequence[Any], texts: int, *, raw: bool) -> str:
+def _cells(row: Sequence[Any], heads: int, left: Collection[int], *, raw: bool) -> str:
     cells = []
-    for position, value in enumerate(row):
-        text = str(value) if raw else escape(f"{value:,}" if isinstance(value, int) else str(value))
-        tag = '<th scope="row">' if position < texts else "<td>"
-        cells.append(f"{tag}{text}</{tag[1:3]}>")
+    for i, value in enumerate(row):
+        text = f"{value:,}" if isinstance(value, int) else str(value)
+        tag, scope = ("th", ' scope="row"') if i < heads else ("td", "")
+        shown = text if raw else escape(text)
+        cells.append(f"<{tag}{scope}{_aligned(i, left)}>{shown}</{tag}>")
     return "".join(cells)
+
+
+def _aligned(column: int, left: Collection[int]) -> str:
+    return ' class="text"' if column in left else ""
