@@ -125,6 +125,7 @@ class _OnPlatform:
         self._stack = stack
         self._finder: KernelFinder | None = None
         self._is_without_compiler = False
+        self._has_guessed = False
 
     def row(self, network: NamedNetwork) -> Row | None:
         """The row of a network; None where it was left out."""
@@ -161,6 +162,7 @@ class _OnPlatform:
         start = time.perf_counter()
         if finder is None:
             # Reading the network is part of it, as the compiler's import is of the other way.
+            self._has_guessed = True
             calls = guess_kernels(read_onnx(model))
             return Kernels(calls=calls, origin="guess", seconds=time.perf_counter() - start)
         found = tuple(finder.find(model))
@@ -214,6 +216,11 @@ class _OnPlatform:
         else:
             notes.append(
                 "Without measured kernels of the platform there is no peak, hence no roofline."
+            )
+        if self._has_guessed:
+            notes.append(
+                "Kernel-sum was trained on kernels as the compiler names and lays them out: of "
+                "guessed ones its estimates are less good."
             )
         learned = self._estimators.get(registry.NAR_FORMER_V2)
         if isinstance(learned, NarFormerV2Estimator) and not learned.tells_operators:
