@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from measure.conditions import is_disturbed
@@ -207,6 +207,20 @@ class Queries(OpenDatabase):
             key = platform_id(session, platform)
             rounds = stored_rounds(session, key, protocol, MeasurementRow.network == network)
         return latency_of(rounds[network], protocol) if rounds else None
+
+    def timing_s(self, platform: str, protocol: str = STANDARD_PROTOCOL) -> dict[str, float]:
+        """What all timing rounds of each network on ``platform`` took in s, by digest.
+
+        Raises:
+            UnknownPlatformError: there is no such platform here; the message lists those there are.
+        """
+        query = select(MeasurementRow.network, func.sum(MeasurementRow.duration_s))
+        with self.session() as session:
+            key = platform_id(session, platform)
+            query = query.filter(
+                MeasurementRow.platform_id == key, MeasurementRow.protocol == protocol
+            )
+            return dict(session.execute(query.group_by(MeasurementRow.network)).tuples().all())
 
     def label(self, network: str, platform: str, protocol: str = STANDARD_PROTOCOL) -> float | None:
         """The latency in ms of the network with digest ``network``; None where not measured."""

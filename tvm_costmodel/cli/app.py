@@ -8,6 +8,7 @@ import typer
 
 from relay_frontend.errors import CostModelError, InputError
 from tvm_costmodel.cli import (
+    comparing,
     databases,
     devices,
     estimating,
@@ -45,9 +46,9 @@ for command in (
     devices.tracker,
     learning.train,
     evaluating.evaluate,
-    learning.compare,
+    comparing.compare,
     learning.platforms,
-    learning.demo,
+    comparing.demo,
 ):
     app.command()(command)
 app.add_typer(databases.app, name="db")

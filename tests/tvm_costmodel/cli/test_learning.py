@@ -1,16 +1,13 @@
-"""Training and comparing from the command line."""
+"""Training from the command line."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
 import sys
 
 import pytest
-from onnx import helper
 
-from tests.networks import model
 from tests.tvm_costmodel.cli.messages import assert_one_message
 from tests.tvm_costmodel.measured import PLATFORM
 
@@ -19,19 +16,6 @@ def test_platforms_lists_checkpoints(run, fitted):
     code, out, _ = run("platforms", "--checkpoints", fitted[0], "--format", "csv")
     assert code == 0
     assert [row["platform"] for row in csv.DictReader(io.StringIO(out))] == [PLATFORM.name] * 2
-
-
-@pytest.mark.relax
-def test_compare_shows_both_estimates_and_names_unknown_operators(run, write, fitted, tmp_path):
-    path = write(model([helper.make_node("Hardmax", ["x"], ["y"])]))
-    options = ("--platform", "tvm-relax", "--checkpoints", fitted[0], "--format", "json")
-    code, out, err = run("compare", path, *options, "--database", tmp_path / "m.db")
-    row = json.loads(out)
-    assert code == 0
-    assert row["NAR-Former V2 ms"] > 0
-    assert row["kernel-sum ms"] > 0
-    assert row["measured ms"] is None
-    assert "outside of the vocabulary: Hardmax" in err
 
 
 def test_a_missing_optional_package_names_the_install_line(

@@ -1,0 +1,171 @@
+"""The predictors of a platform behind one face, each timed from the ONNX model to the estimate."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from relay_frontend import tokenize
+from relay_frontend.errors import InputError
+from relay_frontend.fusion import fuse
+from relay_frontend.graph import OpGraph
+from relay_frontend.kernel import NO_KERNEL, Kernel
+from relay_frontend.onnx import read_onnx
+from tvm_costmodel import registry
+from tvm_costmodel.comparison.records import KernelOrigin, Prediction
+from tvm_costmodel.cost_model import CostModel
+from tvm_costmodel.predictors.base import FloatArray
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Kernels:
+    """The kernels of a network.
+
+    Args:
+        calls: in execution order; those of a guess by the number that fusion gives them.
+        origin: who said so.
+        seconds: what finding them took just now; nothing where a database remembers them.
+    """
+
+    calls: tuple[Kernel, ...]
+    origin: KernelOrigin
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Subject:
+    """A network that was read, as estimators see it."""
+
+    name: str
+    model: onnx.ModelProto
+    graph: OpGraph
+    kernels: Kernels | None
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Estimated:
+    """A prediction, and what it is made of.
+
+    Args:
+        prediction: of the whole network.
+        operators_ms: what each operator adds, ``[num_operators]``; None where it does not tell.
+        kernels_ms: what each kernel call of the subject adds, ``[num_kernels]``; None likewise.
+    """
+
+    prediction: Prediction
+    operators_ms: FloatArray | None = None
+    kernels_ms: FloatArray | None = None
+
+
+class Estimator(ABC):
+    """Answers for networks of one platform with one checkpoint.
+
+    Args:
+        model: the checkpoint, which is loaded here, so that no estimate pays for it.
+    """
+
+    needs_kernels: bool = False
+
+    def __init__(self, model: CostModel) -> None:
+        self.model = model
+        known = model.known_networks
+        self._known = None if known is None else frozenset(known.names)
+
+    @abstractmethod
+    def estimate(self, subject: Subject) -> Estimated:
+        """The estimate for ``subject`` with its time."""
+
+    def _is_known(self, subject: Subject) -> bool | None:
+        return None if self._known is None else subject.name in self._known
+
+
+class NarFormerV2Estimator(Estimator):
+    """NAR-Former V2, which reads the network alone."""
+
+    def __init__(self, model: CostModel) -> None:
+        super().__init__(model)
+        self._checkpoint, self._predictor = model.nar_former_v2
+
+    @property
+    def tells_operators(self) -> bool:
+        """Whether its estimate is a sum over operators."""
+        return self._checkpoint.config.readout == "contributions"
+
+    def estimate(self, subject: Subject) -> Estimated:
+        start = time.perf_counter()
+        estimate = self.model.estimate_graph(read_onnx(subject.model))
+        seconds = time.perf_counter() - start
+        return Estimated(
+            prediction=Prediction(
+                latency_ms=estimate.latency_ms,
+                time_ms=1e3 * seconds,
+                is_known=self._is_known(subject),
+            ),
+            operators_ms=self._operators_ms(subject.graph) if self.tells_operators else None,
+        )
+
+    def _operators_ms(self, graph: OpGraph) -> FloatArray:
+        tokens = tokenize(graph, self._checkpoint.token_config)
+        parts = self._predictor.contributions(tokens, fuse(graph))
+        return np.asarray(parts, dtype=np.float64)
+
+
+class KernelSumEstimator(Estimator):
+    """Kernel-sum, which adds up the kernels of the subject."""
+
+    needs_kernels = True
+
+    def __init__(self, model: CostModel) -> None:
+        super().__init__(model)
+        self._predictor = model.kernel_sum
+
+    def estimate(self, subject: Subject) -> Estimated:
+        kernels = subject.kernels
+        if kernels is None:
+            raise InputError(f"kernel-sum needs the kernels of network {subject.name!r}")
+        runs = [kernel.name != NO_KERNEL for kernel in kernels.calls]
+        guessed = kernels.origin == "guess"
+        # Of a build all calls are added up, as in training; what is guessed to move nothing is not.
+        calls = [k for k, run in zip(kernels.calls, runs, strict=True) if run or not guessed]
+        start = time.perf_counter()
+        latency_ms = self._predictor.latency_ms(calls)
+        seconds = kernels.seconds + time.perf_counter() - start
+        times = np.zeros(len(kernels.calls))
+        times[np.array(runs) | (not guessed)] = self._predictor.predict_kernels(calls)
+        return Estimated(
+            prediction=Prediction(
+                latency_ms=latency_ms,
+                time_ms=1e3 * seconds,
+                kernels=kernels.origin,
+                is_known=self._is_known(subject),
+            ),
+            kernels_ms=times,
+        )
+
+
+_ESTIMATORS: dict[str, type[Estimator]] = {
+    registry.NAR_FORMER_V2: NarFormerV2Estimator,
+    registry.KERNEL_SUM: KernelSumEstimator,
+}
+
+
+def load_estimators(
+    platform: str, predictors: Sequence[str], checkpoints: str | None
+) -> dict[str, Estimator]:
+    """The estimators of a platform by the names of their predictors.
+
+    Raises:
+        InputError: there is no such predictor.
+        UnknownPlatformError: no checkpoint is for such a platform, or those of several are.
+        CheckpointError: a checkpoint is missing or damaged.
+    """
+    return {
+        name: _ESTIMATORS[name](model)
+        for name in dict.fromkeys(predictors)
+        for model in [CostModel.load(platform, predictor=name, checkpoints=checkpoints)]
+    }
