@@ -3,7 +3,7 @@ PYTHON ?= python3
 NATIVE := CMakeLists.txt $(wildcard cmake/*.cmake relay_frontend/*.cc relay_frontend/*.h relay_frontend/*/*.cc relay_frontend/*/*.h)
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test test-main test-relay lint relay-env clean
+.PHONY: setup demo test test-main test-relay test-python lint relay-env clean
 
 setup: .venv/installed relay-env
 
@@ -25,12 +25,15 @@ lint: setup
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-# The two environments side by side: each keeps to one core.
+# The two environments side by side: each keeps to one core. Who is done first goes on without the
+# native part.
 test: lint
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-main test-relay
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-main test-relay test-python
 
 test-main:
 	.venv/bin/python -m pytest
+
+test-python:
 	TVM_COSTMODEL_NATIVE=0 .venv/bin/python -m pytest -m "not relax and not worker" tests/relay_frontend
 
 # With a place of its own for temporary files, among them the lock on this machine's cores.
