@@ -126,7 +126,7 @@ def test_preset_best_is_read_without_torch(tmp_path) -> None:
 def test_measured_kernels_teach_what_kernels_contribute() -> None:
     config = LATENCY_PRESETS["best"]()
     model = replace(config.model, width=16, prior="none")
-    config = replace(config, model=model, operator_dropout=0.0)
+    config = replace(config, model=model, shrinkage=0.0, operator_dropout=0.0)
     training = replace(TRAINING, epochs=30, learning_rate=1e-2)
     networks = [mostly_first(network) for network in NETWORKS]
     errors = []
