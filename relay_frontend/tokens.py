@@ -112,11 +112,6 @@ class TokenConfig:
         named = not self.operators or op in self.operators
         return op if named else vocabulary.OPERATORS[op].category
 
-    def unnamed(self, graph: OpGraph) -> tuple[str, ...]:
-        """Operators of ``graph`` that count as their category for not being in ``operators``."""
-        ops = {o.op for o in graph} if self.operators else set()
-        return tuple(sorted(op for op in ops if self.name(op) != op))
-
     @property
     def num_values(self) -> int:
         """Numbers of a node that are encoded by each of ``values``."""
