@@ -283,7 +283,7 @@ class CostModel:
         contributions: Contributions | None
         if self.predictor == registry.KERNEL_SUM:
             kernels = self._kernels(network, shapes, params)
-            times = self.kernel_sum.predict_kernels(kernels)
+            times = self.kernel_sum.contributions(kernels)
             description: Mapping[str, Any] = self.kernel_sum.description
             estimate = self._make(graph, float(times.sum()), description, graph.unknown_ops)
             contributions, missing = of_kernels(kernels, times), None

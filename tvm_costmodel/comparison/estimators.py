@@ -136,7 +136,7 @@ class KernelSumEstimator(Estimator):
         latency_ms = self._predictor.latency_ms(calls)
         seconds = kernels.seconds + time.perf_counter() - start
         times = np.zeros(len(kernels.calls))
-        times[np.array(runs) | (not guessed)] = self._predictor.predict_kernels(calls)
+        times[np.array(runs) | (not guessed)] = self._predictor.contributions(calls)
         return Estimated(
             prediction=Prediction(
                 latency_ms=latency_ms,

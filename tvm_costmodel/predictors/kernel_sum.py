@@ -1,22 +1,23 @@
 """Kernel-sum: predict each fused kernel of a network by gradient boosting, and add up.
 
-The kernels are those that the compiler would really emit (:mod:`relay_frontend.kernels`); XGBoost
-(Chen and Guestrin, KDD 2016) predicts the logarithm of each kernel's time from its operators, costs
-and shapes. What happens between kernels is not in the sum.
+The kernels are those that the compiler would really emit (:mod:`relay_frontend.kernels`); trees
+predict each of them alone (:mod:`tvm_costmodel.predictors.kernel_trees`). A network is not the sum
+of its kernels: a kernel alone finds its data elsewhere in the caches than in its network, and calls
+take time. So the sum is scaled, and each call and each network costs something, as fits the
+measured networks best.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from relay_frontend.errors import InputError, MissingDependencyError
-from relay_frontend.graph import TensorType
+from relay_frontend.errors import InputError
 from relay_frontend.kernel import Kernel
 from tvm_costmodel.errors import CheckpointError
 from tvm_costmodel.predictors.base import (
@@ -33,6 +34,14 @@ from tvm_costmodel.predictors.examples import (
     measured_kernels,
     validation_mape,
 )
+from tvm_costmodel.predictors.kernel_trees import (
+    SHARED,
+    KernelTrees,
+    TreeConfig,
+    xgboost_module,
+)
+from tvm_costmodel.predictors.kernel_tuning import tune
+from tvm_costmodel.predictors.rates import fit_rates_robustly
 from tvm_costmodel.predictors.storage import (
     encode_description,
     read_bytes,
@@ -45,37 +54,32 @@ if TYPE_CHECKING:
     import xgboost
     from typing_extensions import Self
 
-_MODEL_FILE = "kernels.ubj"
 _DESCRIPTION_FILE = "kernel-sum.json"
-_FORMAT_VERSION = 1
-_NUM_ARGUMENTS = 3  # data, weight, bias or residual
-_NUM_DIMS = 6  # NCHW4c weights have six
+_FORMAT_VERSION = 2
+_NO_OVERHEAD = (1.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class KernelSumConfig:
-    """How the booster is grown.
+    """How kernel-sum is fitted.
 
     Args:
-        num_trees: boosting rounds.
-        max_depth: of a tree.
-        learning_rate: weight of each tree.
-        subsample: share of the kernels that a tree sees.
-        seed: of the sampling.
+        trees: how they are grown.
+        overhead: whether what happens between kernels is learned from the networks' latencies.
+        trials: ways to grow trees that are tried by cross-validation first, of which the best is
+            taken; 0 takes ``trees`` as they are.
     """
 
-    num_trees: int = 400
-    max_depth: int = 6
-    learning_rate: float = 0.05
-    subsample: float = 0.8
-    seed: int = 0
+    trees: TreeConfig = field(default_factory=TreeConfig)
+    overhead: bool = True
+    trials: int = 0
 
 
 class KernelSum(Predictor[Network]):
     """A kernel-sum predictor for one platform.
 
     Args:
-        config: how it is grown.
+        config: how it is fitted.
         description: what else its checkpoint is to say (platform, training data, quality), as
             plain JSON values.
     """
@@ -90,8 +94,8 @@ class KernelSum(Predictor[Network]):
     ) -> None:
         self.config = config or KernelSumConfig()
         self.description: dict[str, Any] = {**(description or {}), "config": asdict(self.config)}
-        self._words: tuple[str, ...] = ()
-        self._booster: xgboost.Booster | None = None
+        self._trees: KernelTrees | None = None
+        self._overhead: FloatArray = np.array(_NO_OVERHEAD)
 
     def fit(
         self,
@@ -101,103 +105,128 @@ class KernelSum(Predictor[Network]):
         validation: tuple[Sequence[Network], FloatArray] | None = None,
         progress: Progress = silent,
     ) -> None:
-        """Learn the measured kernels of the networks; their latencies are not looked at.
+        """Learn the measured kernels of the networks, and what their sums lack.
 
         Raises:
             InputError: a network has no kernels, or none that were timed.
+            MissingDependencyError: trials are asked for without Optuna.
         """
-        checked_targets(self.name, inputs, targets)
+        latencies = checked_targets(self.name, inputs, targets)
         measured = [measured_kernels(self.name, network) for network in inputs]
         kernels = [kernel for network_kernels, _ in measured for kernel in network_kernels]
-        self.fit_kernels(kernels, np.concatenate([times for _, times in measured]), progress)
-        steps = self.config.num_trees
+        times = np.concatenate([network_times for _, network_times in measured])
+        owner = np.repeat(np.arange(len(inputs)), [len(calls) for calls, _ in measured])
+        config = self.config.trees
+        if self.config.trials:
+            config = tune(kernels, times, owner, config, self.config.trials, progress)
+            self.description["tuned"] = asdict(config)
+        self._grow(kernels, times, config, progress)
+        if self.config.overhead:
+            self._overhead = fit_rates_robustly(_sums(times, owner, len(inputs)), latencies)
+        steps = config.num_trees
         error = validation_mape(self, validation)
         progress(FitEvent(step=steps, steps=steps, validation=error))
 
     def fit_kernels(
         self, kernels: Sequence[Kernel], times_ms: FloatArray, progress: Progress = silent
     ) -> None:
-        """Learn the time of each kernel call, ``[num_kernels]`` in ms.
+        """Learn the time of each kernel call, ``[num_kernels]`` in ms, and no overhead.
 
-        Equal calls are to be given as often as networks make them, so that the booster weighs
-        kernels as often as they are used. The median of a kernel's samples is the time to give: a
-        kernel that ran alone has no other process's load in its lower tail.
+        The median of a kernel's samples is the time to give: a kernel that ran alone has no other
+        process's load in its lower tail.
         """
-        config = self.config
-        words = tuple(sorted({word for kernel in kernels for word in kernel_words(kernel)}))
-        xgb = _xgboost()
-        data = xgb.DMatrix(kernel_features(kernels, words), label=np.log(times_ms))
-        parameters = {
-            "objective": "reg:squarederror",
-            "max_depth": config.max_depth,
-            "eta": config.learning_rate,
-            "subsample": config.subsample,
-            "seed": config.seed,
-            "tree_method": "hist",
-        }
-        booster = xgb.Booster(parameters, [data])
-        for tree in range(config.num_trees):
-            booster.update(data, tree)
-            if tree + 1 < config.num_trees:
-                progress(FitEvent(step=tree + 1, steps=config.num_trees))
-        self._words, self._booster = words, booster
-        self.description["kernel_calls"] = len(kernels)
+        self._grow(kernels, times_ms, self.config.trees, progress)
 
     def predict(self, inputs: Sequence[Network]) -> FloatArray:
         self._fitted()
         return np.array([self.latency_ms(_known_kernels(network)) for network in inputs])
 
     def predict_kernels(self, kernels: Sequence[Kernel]) -> FloatArray:
-        """Predicted time of each kernel call in ms, ``[num_kernels]``."""
-        data = _xgboost().DMatrix(kernel_features(kernels, self._words))
-        log_ms: FloatArray = self._fitted().predict(data).astype(np.float64)
-        return np.exp(log_ms)
+        """Predicted time of each kernel call when it runs alone, in ms, ``[num_kernels]``."""
+        return self._fitted().predict(kernels)
+
+    def contributions(self, kernels: Sequence[Kernel]) -> FloatArray:
+        """What each call adds to the latency of the network, in ms, ``[num_kernels]``.
+
+        Its time alone with the overheads, of which each call has its part.
+        """
+        factor, call_ms, network_ms = self._overhead
+        each_ms = call_ms + network_ms / max(len(kernels), 1)
+        contributions: FloatArray = factor * self.predict_kernels(kernels) + each_ms
+        return contributions
 
     def latency_ms(self, kernels: Sequence[Kernel]) -> float:
         """Predicted latency in ms of a network with these kernel calls."""
-        return float(self.predict_kernels(kernels).sum())
+        return float(self.contributions(kernels).sum())
 
     def save(self, directory: Path) -> None:
         """Write the predictor as ``directory``, in XGBoost's own format beside plain JSON."""
-        booster = bytes(self._fitted().save_raw("ubj"))
-        values = {"words": self._words, **self.description, "model_sha256": sha256(booster)}
-        description = encode_description(_FORMAT_VERSION, values)
-        write_directory(directory, {_MODEL_FILE: booster, _DESCRIPTION_FILE: description})
+        trees = self._fitted()
+        assert trees.rates_ms is not None or trees.version == 1
+        boosters = {kind: bytes(b.save_raw("ubj")) for kind, b in trees.boosters.items()}
+        files = {_model_file(number): content for number, content in enumerate(boosters.values())}
+        values = {
+            "words": trees.words,
+            **self.description,
+            "features": trees.version,
+            "rates_ms": None if trees.rates_ms is None else trees.rates_ms.tolist(),
+            "overhead": self._overhead.tolist(),
+            "kinds": list(boosters),
+            "models_sha256": [sha256(content) for content in boosters.values()],
+        }
+        files[_DESCRIPTION_FILE] = encode_description(_FORMAT_VERSION, values)
+        write_directory(directory, files)
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        """Read what :meth:`save` wrote.
+        """Read what :meth:`save` wrote, by this version of the package or an older one.
 
         Raises:
             CheckpointError: it is missing, damaged or of a newer format.
             MissingDependencyError: XGBoost is not installed.
         """
-        description = read_description(directory)
-        content = read_bytes(directory, _MODEL_FILE)
-        # The first checkpoints do not name their booster's digest.
-        if description.pop("model_sha256", None) not in {None, sha256(content)}:
-            raise CheckpointError(
-                f"predictor {directory}: {_MODEL_FILE} is not the file that was saved with "
-                f"{_DESCRIPTION_FILE} (SHA-256 differs): copy or train the predictor again"
-            )
-        xgb = _xgboost()
-        booster = xgb.Booster()
+        values = _as_second_format(read_description(directory))
         try:
-            words = tuple(description.pop("words"))
-            predictor = cls(KernelSumConfig(**description.pop("config")), description)
-            booster.load_model(bytearray(content))
-        except (KeyError, TypeError, ValueError, xgb.core.XGBoostError) as error:
+            words, version = tuple(values.pop("words")), values.pop("features")
+            rates, overhead = values.pop("rates_ms"), values.pop("overhead")
+            kinds, digests = values.pop("kinds"), values.pop("models_sha256")
+            options = values.pop("config")
+            config = KernelSumConfig(**{**options, "trees": TreeConfig(**options["trees"])})
+            predictor = cls(config, values)
+            predictor._overhead = np.array(overhead, dtype=np.float64)
+            predictor._trees = KernelTrees(
+                words=words,
+                boosters={
+                    kind: _read_booster(directory, _model_file(number), digest)
+                    for number, (kind, digest) in enumerate(zip(kinds, digests, strict=True))
+                },
+                rates_ms=None if rates is None else np.array(rates, dtype=np.float64),
+                version=version,
+            )
+        except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"kernel-sum checkpoint {directory}: {error!r}") from error
-        predictor._words, predictor._booster = words, booster
         return predictor
 
     def describe(self) -> dict[str, Any]:
-        return {"name": self.name, **self.description, "kernel_words": list(self._words)}
+        words = [] if self._trees is None else list(self._trees.words)
+        overhead = dict(zip(("factor", "call_ms", "network_ms"), self._overhead, strict=True))
+        return {"name": self.name, **self.description, "kernel_words": words, "overhead": overhead}
 
-    def _fitted(self) -> xgboost.Booster:
-        if self._booster is None:
+    def _grow(
+        self,
+        kernels: Sequence[Kernel],
+        times_ms: FloatArray,
+        config: TreeConfig,
+        progress: Progress,
+    ) -> None:
+        self._trees = KernelTrees.grow(kernels, times_ms, config, progress)
+        self._overhead = np.array(_NO_OVERHEAD)
+        self.description["kernel_calls"] = len(kernels)
+
+    def _fitted(self) -> KernelTrees:
+        if self._trees is None:
             raise NotFittedError(f"{self.name} has no trees yet: fit or load it first")
-        return self._booster
+        return self._trees
 
 
 def read_description(directory: Path) -> dict[str, Any]:
@@ -209,27 +238,50 @@ def read_description(directory: Path) -> dict[str, Any]:
     return read_json(directory, _DESCRIPTION_FILE, _FORMAT_VERSION)
 
 
-def kernel_features(kernels: Sequence[Kernel], words: Sequence[str]) -> FloatArray:
-    """What the booster sees of each kernel, ``[num_kernels, num_words + 4 + 24 + 1]``.
+def _as_second_format(values: dict[str, Any]) -> dict[str, Any]:
+    """The description of a checkpoint of format 1 as one of format 2 would have it.
 
-    How often each word occurs in its kind; log1p of FLOPs, bytes read and written, and FLOPs per
-    byte; log1p of the extents of its first three arguments and its result; the number of arguments.
+    Trees had fewer features then and started from nothing, and kernels were added up as they are.
     """
-    index = {word: i for i, word in enumerate(words)}
-    counts = np.zeros((len(kernels), len(words)))
-    for row, kernel in enumerate(kernels):
-        for word in kernel_words(kernel):
-            if word in index:
-                counts[row, index[word]] += 1
-    costs = np.array([_costs(kernel) for kernel in kernels], dtype=np.float64).reshape(-1, 4)
-    shapes = np.array([_extents(kernel) for kernel in kernels], dtype=np.float64)
-    num_arguments = np.array([[len(kernel.arguments)] for kernel in kernels], dtype=np.float64)
-    return np.concatenate([counts, np.log1p(costs), np.log1p(shapes), num_arguments], axis=1)
+    if "features" in values:
+        return values
+    grown = {**values["config"], "column_share": 1.0, "min_kernels": 1, "monotone": False}
+    return {
+        **{name: value for name, value in values.items() if name != "model_sha256"},
+        "config": {"trees": grown, "overhead": False, "trials": 0},
+        "features": 1,
+        "rates_ms": None,
+        "overhead": _NO_OVERHEAD,
+        "kinds": [SHARED],
+        "models_sha256": [values.get("model_sha256")],
+    }
 
 
-def kernel_words(kernel: Kernel) -> list[str]:
-    """The words of a kernel's kind."""
-    return kernel.kind.split("_")
+def _model_file(number: int) -> str:
+    return f"kernels-{number}.ubj" if number else "kernels.ubj"
+
+
+def _read_booster(directory: Path, name: str, digest: str | None) -> xgboost.Booster:
+    content = read_bytes(directory, name)
+    # The first checkpoints do not name their booster's digest.
+    if digest not in {None, sha256(content)}:
+        raise CheckpointError(
+            f"predictor {directory}: {name} is not the file that was saved with "
+            f"{_DESCRIPTION_FILE} (SHA-256 differs): copy or train the predictor again"
+        )
+    xgb = xgboost_module()
+    booster = xgb.Booster()
+    try:
+        booster.load_model(bytearray(content))
+    except xgb.core.XGBoostError as error:
+        raise CheckpointError(f"kernel-sum checkpoint {directory}: {error!r}") from error
+    return booster
+
+
+def _sums(times_ms: FloatArray, owner: npt.NDArray[np.int64], count: int) -> FloatArray:
+    """Of each network the sum over its calls, their number, and 1, ``[num_networks, 3]``."""
+    calls = np.bincount(owner, minlength=count)
+    return np.stack([np.bincount(owner, times_ms, count), calls, np.ones(count)], axis=1)
 
 
 def _known_kernels(network: Network) -> Sequence[Kernel]:
@@ -240,36 +292,3 @@ def _known_kernels(network: Network) -> Sequence[Kernel]:
             "guesses them"
         )
     return network.kernels
-
-
-def _costs(kernel: Kernel) -> tuple[float, float, float, float]:
-    moved = kernel.read_bytes + kernel.write_bytes
-    return kernel.flops, kernel.read_bytes, kernel.write_bytes, kernel.flops / max(moved, 1)
-
-
-def _extents(kernel: Kernel) -> list[int]:
-    scalar = TensorType(())
-    arguments = (*kernel.arguments, *[scalar] * _NUM_ARGUMENTS)[:_NUM_ARGUMENTS]
-    result = kernel.results[0] if kernel.results else scalar
-    padded = [(*t.shape, *[0] * _NUM_DIMS)[:_NUM_DIMS] for t in (*arguments, result)]
-    return [extent for shape in padded for extent in shape]
-
-
-def _xgboost() -> Any:
-    """XGBoost, unless it would crash this process.
-
-    The Relay build that installs today puts the system's OpenMP into the global scope, where
-    XGBoost finds half of the calls that it means for its own copy.
-    """
-    if "tvm.relay" in sys.modules:
-        raise InputError(
-            "kernel-sum cannot run in a process that has imported TVM with Relay, whose OpenMP "
-            "crashes XGBoost; save the network as ONNX and estimate in another process"
-        )
-    try:
-        import xgboost  # noqa: PLC0415 (optional)
-    except ImportError:
-        raise MissingDependencyError(
-            "the kernel-sum baseline needs XGBoost: pip install 'tvm-costmodel[kernel-sum]'"
-        ) from None
-    return xgboost

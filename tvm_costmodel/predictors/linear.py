@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from relay_frontend.errors import MissingDependencyError
 from tvm_costmodel.errors import CheckpointError
 from tvm_costmodel.predictors.base import (
     FitEvent,
@@ -29,6 +28,7 @@ from tvm_costmodel.predictors.examples import (
     describe_targets,
     validation_mape,
 )
+from tvm_costmodel.predictors.rates import fit_rates
 from tvm_costmodel.predictors.storage import (
     encode_description,
     read_description,
@@ -62,12 +62,10 @@ class _Linear(Predictor[Network]):
         progress: Progress = silent,
     ) -> None:
         latencies = checked_targets(self.name, inputs, targets)
-        relative = self._features(inputs) / latencies[:, None]
-        # Columns differ by nine orders of magnitude.
-        scale = np.maximum(np.linalg.norm(relative, axis=0), np.finfo(float).tiny)
-        self._coefficients = _nonnegative_solution(relative / scale) / scale
+        costs = self._features(inputs)
+        self._coefficients = fit_rates(costs, latencies)
         self._fitted_on = describe_targets(latencies)
-        loss = float(np.mean((relative @ self._coefficients - 1) ** 2))
+        loss = float(np.mean((costs @ self._coefficients / latencies - 1) ** 2))
         error = validation_mape(self, validation)
         progress(FitEvent(step=1, steps=1, loss=loss, validation=error))
 
@@ -117,18 +115,6 @@ class _Linear(Predictor[Network]):
         """A constant and the costs, ``[num_networks, 1 + num_costs]``."""
         rows = [[1.0, *(getattr(n.graph, cost) for cost in self.costs)] for n in networks]
         return np.array(rows, dtype=np.float64).reshape(len(rows), 1 + len(self.costs))
-
-
-def _nonnegative_solution(rows: FloatArray) -> FloatArray:
-    """The non-negative coefficients that bring ``rows`` nearest to 1."""
-    try:
-        from scipy.optimize import nnls  # noqa: PLC0415 (optional; asking needs numpy alone)
-    except ImportError:
-        raise MissingDependencyError(
-            "fitting FLOPs needs SciPy: pip install 'tvm-costmodel[train]'"
-        ) from None
-    solution: FloatArray = nnls(rows, np.ones(len(rows)))[0]
-    return solution
 
 
 class Flops(_Linear):

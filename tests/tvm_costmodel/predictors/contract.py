@@ -51,8 +51,9 @@ def _skip_what_is_missing(name: str) -> None:
 
 def _kernel_sum(found: Any) -> Predictor[Any]:
     from tvm_costmodel.predictors.kernel_sum import KernelSumConfig  # noqa: PLC0415
+    from tvm_costmodel.predictors.kernel_trees import TreeConfig  # noqa: PLC0415
 
-    return found(KernelSumConfig(num_trees=40, learning_rate=0.2))
+    return found(KernelSumConfig(trees=TreeConfig(num_trees=40, learning_rate=0.2, min_kernels=1)))
 
 
 def _nn_meter(found: Any) -> Predictor[Any]:

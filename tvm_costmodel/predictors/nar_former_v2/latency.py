@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
-from scipy.optimize import nnls
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,6 +18,7 @@ from tvm_costmodel.learning.graphs import GraphBatch
 from tvm_costmodel.predictors.base import FloatArray
 from tvm_costmodel.predictors.nar_former_v2.config import PRIOR_COSTS, NarFormerV2Config
 from tvm_costmodel.predictors.nar_former_v2.head import Head, in_full
+from tvm_costmodel.predictors.rates import fit_rates
 
 
 class PooledReadout(nn.Module):
@@ -82,11 +81,7 @@ class CostPrior(nn.Module):
             y_R: what they take in ms, positive.
             weight_R: of the squared error of the row.
         """
-        # In units of their means, since FLOPs and kernels are nine decades apart.
-        unit_K = np.maximum(costs_RK.mean(axis=0), 1e-12)
-        root_R = np.sqrt(weight_R)
-        rates, _ = nnls(costs_RK / unit_K / y_R[:, None] * root_R[:, None], root_R)
-        self.rates.copy_(torch.from_numpy(rates / unit_K))
+        self.rates.copy_(torch.from_numpy(fit_rates(costs_RK, y_R, weight_R)))
 
 
 def prior_costs(node_features_NC: Tensor) -> Tensor:
