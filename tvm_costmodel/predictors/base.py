@@ -42,7 +42,8 @@ class Network:
         kernels: the kernel calls that the platform's toolchain makes of it, in execution order;
             None where they are not known, so that kernels have to be guessed from ``graph``.
         kernel_ms: the measured time of each of ``kernels`` in ms, ``[num_kernels]``; None where
-            they were not timed. Read by :meth:`Predictor.fit` alone.
+            they were not timed. Read by :meth:`Predictor.fit` alone, and by what is a bound and no
+            prediction (:mod:`tvm_costmodel.predictors.measured_kernels`).
         cell: the cell that the whole network repeats, where it is one of a cell-based benchmark.
     """
 

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from relay_frontend.errors import InputError
 from relay_frontend.kernel import Kernel
@@ -41,7 +40,7 @@ from tvm_costmodel.predictors.kernel_trees import (
     xgboost_module,
 )
 from tvm_costmodel.predictors.kernel_tuning import tune
-from tvm_costmodel.predictors.rates import fit_rates_robustly
+from tvm_costmodel.predictors.overheads import Overheads
 from tvm_costmodel.predictors.storage import (
     encode_description,
     read_bytes,
@@ -56,7 +55,6 @@ if TYPE_CHECKING:
 
 _DESCRIPTION_FILE = "kernel-sum.json"
 _FORMAT_VERSION = 2
-_NO_OVERHEAD = (1.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +93,7 @@ class KernelSum(Predictor[Network]):
         self.config = config or KernelSumConfig()
         self.description: dict[str, Any] = {**(description or {}), "config": asdict(self.config)}
         self._trees: KernelTrees | None = None
-        self._overhead: FloatArray = np.array(_NO_OVERHEAD)
+        self._overheads = Overheads()
 
     def fit(
         self,
@@ -122,7 +120,7 @@ class KernelSum(Predictor[Network]):
             self.description["tuned"] = asdict(config)
         self._grow(kernels, times, config, progress)
         if self.config.overhead:
-            self._overhead = fit_rates_robustly(_sums(times, owner, len(inputs)), latencies)
+            self._overheads = Overheads.fit([own_ms for _, own_ms in measured], latencies)
         steps = config.num_trees
         error = validation_mape(self, validation)
         progress(FitEvent(step=steps, steps=steps, validation=error))
@@ -150,10 +148,7 @@ class KernelSum(Predictor[Network]):
 
         Its time alone with the overheads, of which each call has its part.
         """
-        factor, call_ms, network_ms = self._overhead
-        each_ms = call_ms + network_ms / max(len(kernels), 1)
-        contributions: FloatArray = factor * self.predict_kernels(kernels) + each_ms
-        return contributions
+        return self._overheads.contributions(self.predict_kernels(kernels))
 
     def latency_ms(self, kernels: Sequence[Kernel]) -> float:
         """Predicted latency in ms of a network with these kernel calls."""
@@ -170,7 +165,7 @@ class KernelSum(Predictor[Network]):
             **self.description,
             "features": trees.version,
             "rates_ms": None if trees.rates_ms is None else trees.rates_ms.tolist(),
-            "overhead": self._overhead.tolist(),
+            "overheads": asdict(self._overheads),
             "kinds": list(boosters),
             "models_sha256": [sha256(content) for content in boosters.values()],
         }
@@ -188,12 +183,12 @@ class KernelSum(Predictor[Network]):
         values = _as_second_format(read_description(directory))
         try:
             words, version = tuple(values.pop("words")), values.pop("features")
-            rates, overhead = values.pop("rates_ms"), values.pop("overhead")
+            rates, overheads = values.pop("rates_ms"), values.pop("overheads")
             kinds, digests = values.pop("kinds"), values.pop("models_sha256")
             options = values.pop("config")
             config = KernelSumConfig(**{**options, "trees": TreeConfig(**options["trees"])})
             predictor = cls(config, values)
-            predictor._overhead = np.array(overhead, dtype=np.float64)
+            predictor._overheads = Overheads(**overheads)
             predictor._trees = KernelTrees(
                 words=words,
                 boosters={
@@ -209,8 +204,8 @@ class KernelSum(Predictor[Network]):
 
     def describe(self) -> dict[str, Any]:
         words = [] if self._trees is None else list(self._trees.words)
-        overhead = dict(zip(("factor", "call_ms", "network_ms"), self._overhead, strict=True))
-        return {"name": self.name, **self.description, "kernel_words": words, "overhead": overhead}
+        known = {"kernel_words": words, "overheads": asdict(self._overheads)}
+        return {"name": self.name, **self.description, **known}
 
     def _grow(
         self,
@@ -220,7 +215,7 @@ class KernelSum(Predictor[Network]):
         progress: Progress,
     ) -> None:
         self._trees = KernelTrees.grow(kernels, times_ms, config, progress)
-        self._overhead = np.array(_NO_OVERHEAD)
+        self._overheads = Overheads()
         self.description["kernel_calls"] = len(kernels)
 
     def _fitted(self) -> KernelTrees:
@@ -251,7 +246,7 @@ def _as_second_format(values: dict[str, Any]) -> dict[str, Any]:
         "config": {"trees": grown, "overhead": False, "trials": 0},
         "features": 1,
         "rates_ms": None,
-        "overhead": _NO_OVERHEAD,
+        "overheads": asdict(Overheads()),
         "kinds": [SHARED],
         "models_sha256": [values.get("model_sha256")],
     }
@@ -276,12 +271,6 @@ def _read_booster(directory: Path, name: str, digest: str | None) -> xgboost.Boo
     except xgb.core.XGBoostError as error:
         raise CheckpointError(f"kernel-sum checkpoint {directory}: {error!r}") from error
     return booster
-
-
-def _sums(times_ms: FloatArray, owner: npt.NDArray[np.int64], count: int) -> FloatArray:
-    """Of each network the sum over its calls, their number, and 1, ``[num_networks, 3]``."""
-    calls = np.bincount(owner, minlength=count)
-    return np.stack([np.bincount(owner, times_ms, count), calls, np.ones(count)], axis=1)
 
 
 def _known_kernels(network: Network) -> Sequence[Kernel]:

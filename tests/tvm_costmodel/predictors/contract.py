@@ -13,12 +13,13 @@ from measure.interpreters import running_generation
 from tvm_costmodel import predictors
 from tvm_costmodel.predictors.base import Predictor
 
-_WITHOUT_TORCH = {"flops", "flops-mac", "nn-meter", "kernel-sum"}
+_WITHOUT_TORCH = {"flops", "flops-mac", "nn-meter", "kernel-sum", "measured-kernels"}
 _NEEDED = {
     "flops": "scipy",
     "flops-mac": "scipy",
     "nn-meter": "sklearn",
     "kernel-sum": "xgboost",
+    "measured-kernels": "scipy",
     "nar-former-v2": "torch",
 }
 _BATCH = {"latency": 4, "accuracy": 8}
@@ -67,6 +68,7 @@ _SMALL_WITHOUT_TORCH: dict[str, Callable[[Any], Predictor[Any]]] = {
     "flops-mac": lambda found: found(),
     "nn-meter": _nn_meter,
     "kernel-sum": _kernel_sum,
+    "measured-kernels": lambda found: found(),
 }
 
 

@@ -117,7 +117,7 @@ def test_what_sums_lack_is_learned_from_networks():
     latencies = 0.9 * np.array(sums) + 0.01 * np.array([len(n.kernels or ()) for n in networks])
     predictor = KernelSum(KernelSumConfig(trees=TreeConfig(num_trees=20, min_kernels=1)))
     predictor.fit(networks, latencies)
-    overhead = predictor.describe()["overhead"]
+    overhead = predictor.describe()["overheads"]
     assert overhead["factor"] == pytest.approx(0.9, rel=1e-6)
     assert overhead["call_ms"] == pytest.approx(0.01, rel=1e-6)
     added = predictor.contributions(networks[-1].kernels)
