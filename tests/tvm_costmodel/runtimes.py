@@ -18,3 +18,7 @@ RUNTIMES: dict[str, MakeRuntime] = {
 }
 
 every_runtime = pytest.mark.parametrize("runtime", RUNTIMES.values(), ids=RUNTIMES)
+
+_CHOSEN = {name: RUNTIMES[name] for name in list(RUNTIMES)[:2]}
+numpy_or_native = pytest.mark.parametrize("runtime", _CHOSEN.values(), ids=_CHOSEN)
+"""Numpy, and the native code that is chosen here."""

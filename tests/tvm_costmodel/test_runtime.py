@@ -19,7 +19,7 @@ from relay_frontend.errors import InputError
 from relay_frontend.tokens import NUM_COSTS, GraphTokens
 from tests.tvm_costmodel.batches import weights_of
 from tests.tvm_costmodel.graphs import SMALL, random_tokens, tokens_with_edges
-from tests.tvm_costmodel.runtimes import MakeRuntime, every_runtime
+from tests.tvm_costmodel.runtimes import MakeRuntime, every_runtime, numpy_or_native
 from tvm_costmodel.errors import CheckpointError
 from tvm_costmodel.learning.graphs import GraphBatch, GraphStore
 from tvm_costmodel.predictors.nar_former_v2.config import PRIOR_COSTS, NarFormerV2Config
@@ -158,7 +158,7 @@ def test_kernels_are_asked_for_where_the_model_reads_them(runtime: MakeRuntime) 
         plain.predict([random_tokens(4, seed=0)])
 
 
-@every_runtime
+@numpy_or_native
 @settings(deadline=None, max_examples=50, derandomize=True)
 @given(
     sizes=st.lists(st.integers(min_value=1, max_value=30), min_size=1, max_size=4),

@@ -18,7 +18,7 @@ from relay_frontend.errors import InputError
 from relay_frontend.tokens import GraphTokens
 from tests.tvm_costmodel.batches import weights_of
 from tests.tvm_costmodel.graphs import SMALL, random_tokens, tokens_with_edges
-from tests.tvm_costmodel.runtimes import MakeRuntime, every_runtime
+from tests.tvm_costmodel.runtimes import MakeRuntime, numpy_or_native
 from tests.tvm_costmodel.test_runtime import kernels_of, with_costs
 from tvm_costmodel import runtime as runtime_module
 from tvm_costmodel.learning.graphs import GraphBatch
@@ -50,7 +50,7 @@ def coarse(graph: GraphTokens) -> GraphTokens:
 graphs_of_sizes = st.lists(st.integers(0, 20), min_size=1, max_size=6)
 
 
-@every_runtime
+@numpy_or_native
 @pytest.mark.parametrize("config", [SMALL, CONTRIBUTIONS], ids=["pooled", "contributions"])
 @settings(deadline=None, max_examples=40, derandomize=True)
 @given(sizes=graphs_of_sizes, seed=st.integers(0, 99), alike=st.booleans(), data=st.data())
@@ -72,7 +72,7 @@ def test_a_batch_is_its_graphs_one_by_one_in_any_order(runtime, config, sizes, s
     np.testing.assert_allclose(together, expected, rtol=1e-5)
 
 
-@every_runtime
+@numpy_or_native
 def test_destinations_with_several_sources_add_up(runtime):
     star = tokens_with_edges(6, [(0, 5), (1, 5), (2, 5), (3, 5), (4, 5)])
     same = replace(star, node_features=np.ones_like(star.node_features))
@@ -91,7 +91,7 @@ def test_large_batches_are_computed_in_parts(monkeypatch):
     np.testing.assert_allclose(plain.predict(graphs), whole, rtol=1e-5)
 
 
-@every_runtime
+@numpy_or_native
 def test_batches_of_many_nodes_are_their_graphs_one_by_one(runtime):
     graphs = [random_tokens(n, n, edge_probability=0.02) for n in [*range(100, 180), 0, 5]]
     plain, _ = predictor(SMALL, runtime)
@@ -99,7 +99,7 @@ def test_batches_of_many_nodes_are_their_graphs_one_by_one(runtime):
     np.testing.assert_allclose(plain.predict(graphs), alone, rtol=1e-5)
 
 
-@every_runtime
+@numpy_or_native
 def test_kernels_of_other_networks_are_refused(runtime):
     plain, _ = predictor(CONTRIBUTIONS, runtime)
     graphs = [random_tokens(3, 0), random_tokens(4, 1)]
