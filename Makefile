@@ -1,9 +1,10 @@
 # make demo: set everything up and run the main job.  make test: set everything up and run all tests.
+# make docs: the documentation as a site in build/docs.
 PYTHON ?= python3
 NATIVE := CMakeLists.txt $(wildcard cmake/*.cmake relay_frontend/*.cc relay_frontend/*.h relay_frontend/*/*.cc relay_frontend/*/*.h)
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo test test-main test-relay test-python lint relay-env clean
+.PHONY: setup demo docs test test-main test-relay test-python lint relay-env clean
 
 setup: .venv/installed relay-env
 
@@ -18,6 +19,9 @@ relay-env: .venv/installed
 
 demo: setup
 	.venv/bin/tvm-costmodel demo
+
+docs: .venv/installed
+	.venv/bin/python -m sphinx -W --keep-going -E -q -b html docs build/docs
 
 lint: setup
 	.venv/bin/ruff check .
@@ -44,4 +48,4 @@ test-relay:
 	fi
 
 clean:
-	rm -rf .venv .venv-relay
+	rm -rf .venv .venv-relay build

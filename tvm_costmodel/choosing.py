@@ -49,7 +49,7 @@ class Choice:
 
     @property
     def contenders(self) -> tuple[Candidate, ...]:
-        """Those that may be the fastest: the best and all within its error. Measure these."""
+        """Those that may be the fastest, the best one among them. Measure these."""
         return tuple(candidate for candidate in self.candidates if candidate.within_error)
 
 

@@ -11,7 +11,7 @@ import hashlib
 import importlib
 import inspect
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -67,13 +67,27 @@ def tune(
         for task in ms.relax_integration.extract_tasks(fused.mod, parsed)
         if not known.has_workload(task.dispatched[0])
     ]
-    if not tasks:
-        return 0
+    if tasks:
+        tune_tasks(tasks, directory, trials, seed=seed)
+    return len(tasks)
+
+
+def tune_tasks(tasks: Sequence[Any], directory: Path, trials: int, *, seed: int = 0) -> None:
+    """Add records for tasks of MetaSchedule to the database in ``directory``.
+
+    Args:
+        tasks: each an ``ExtractedTask`` for a CPU that is this machine's.
+        directory: made where it is missing.
+        trials: candidates for each task; with fewer than 4, better 8, kernels tend to stay as slow
+            as they were.
+        seed: of the random schedules.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
     with _quick_modules():
         importlib.import_module("tvm.s_tir.tensor_intrin")
     with tempfile.TemporaryDirectory() as scratch:
         contexts, weights = ms.relax_integration.extracted_tasks_to_tune_contexts(
-            tasks, scratch, strategy=_STRATEGY, num_threads=1, seed=seed
+            list(tasks), scratch, strategy=_STRATEGY, num_threads=1, seed=seed
         )
         ms.tune_tasks(
             tasks=contexts,
@@ -87,7 +101,6 @@ def tune(
             cost_model="random",
             task_scheduler="round-robin",
         )
-    return len(contexts)
 
 
 @contextmanager

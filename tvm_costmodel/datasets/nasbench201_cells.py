@@ -128,7 +128,13 @@ def latency_dataset(
     ]
     indices = np.array([index for _, index in kept], dtype=np.int64)
     networks = tuple(
-        Network(name=architecture(cells[index]), family=FAMILY, platform=platform, graph=graph)
+        Network(
+            name=architecture(cells[index]),
+            family=FAMILY,
+            platform=platform,
+            graph=graph,
+            cell=Cell.from_nas_bench_201(cells[index]),
+        )
         for platform, index in kept
         if (graph := graphs[index]) is not None
     )

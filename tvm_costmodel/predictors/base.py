@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from relay_frontend.cells import Cell
 from relay_frontend.errors import CostModelError
 from relay_frontend.graph import OpGraph
 from relay_frontend.kernel import Kernel
@@ -42,6 +43,7 @@ class Network:
             None where they are not known, so that kernels have to be guessed from ``graph``.
         kernel_ms: the measured time of each of ``kernels`` in ms, ``[num_kernels]``; None where
             they were not timed. Read by :meth:`Predictor.fit` alone.
+        cell: the cell that the whole network repeats, where it is one of a cell-based benchmark.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Network:
     graph: OpGraph
     kernels: tuple[Kernel, ...] | None = None
     kernel_ms: FloatArray | None = None
+    cell: Cell | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

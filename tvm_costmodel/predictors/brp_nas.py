@@ -1,11 +1,13 @@
 """BRP-NAS (Dudziak et al., NeurIPS 2020, section 3.1): a graph convolutional network for latency.
 
 Four layers of 600 units over the data flow of one-hot operators, and a *global node*, fed by every
-other one, from which a linear layer reads the latency. It knows nothing of shapes. Layers are those
-of Kipf and Welling (ICLR 2017), which the paper names. The public code adds to the text, and so
-does this: LayerNorm after each layer, dropout, AdamW and the figures of its configuration for
-latency (250 epochs, learning rate 4e-4, weight decay 5e-4). It trains on one network at a time and
-its output is unbounded; here batches are of 16, and the output is positive, as NNLQP's is.
+other one, from which a linear layer reads the latency. It knows nothing of shapes. The graph is
+that of the whole network, as NNLQP has it, or of the cell that it repeats, as in the paper itself.
+Layers are those of Kipf and Welling (ICLR 2017), which the paper names. The public code adds to the
+text, and so does this: LayerNorm after each layer, dropout, AdamW and the figures of its
+configuration for latency (250 epochs, learning rate 4e-4, weight decay 5e-4). It trains on one
+network at a time and its output is unbounded; here batches are of 16, and the output is positive,
+as NNLQP's is.
 
 Shape suffixes: N nodes, E directed edges, G graphs, D width.
 """
@@ -15,21 +17,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from relay_frontend import vocabulary
+from relay_frontend import cells, vocabulary
+from relay_frontend.errors import InputError
 from relay_frontend.tokens import undirected_edges
 from tvm_costmodel.learning.graphs import Graph, GraphBatch, GraphStore
 from tvm_costmodel.learning.torch_predictor import TorchPredictor
 from tvm_costmodel.learning.trainer import TrainingConfig
 from tvm_costmodel.predictors.base import FloatArray, Network
+from tvm_costmodel.predictors.cell_graphs import one_hot_labels
 from tvm_costmodel.predictors.geometric import GCNConv
 from tvm_costmodel.predictors.outputs import LatencyOutput
+
+Edge = tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,13 +47,31 @@ class BrpNasConfig:
         width: units of a layer.
         num_layers: graph convolutions.
         dropout: share of the units that a training step leaves out.
+        graph: whose operators are the nodes: those of the whole ``network``, or of the ``cell``
+            that it repeats.
         vocabulary: version of the vocabulary of operators.
+        labels: all labels that cells may have.
+
+    Raises:
+        InputError: another graph.
     """
 
     width: int = 600
     num_layers: int = 4
     dropout: float = 0.002
+    graph: Literal["network", "cell"] = "network"
     vocabulary: int = vocabulary.VERSION
+    labels: tuple[str, ...] = cells.NAS_BENCH_201
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", tuple(self.labels))  # a list where it comes from JSON
+        if self.graph not in {"network", "cell"}:
+            raise InputError(f"brp-nas: graph={self.graph!r}, expected network or cell")
+
+    @property
+    def num_labels(self) -> int:
+        """Kinds of nodes, without the global one."""
+        return vocabulary.SIZES[self.vocabulary] if self.graph == "network" else len(self.labels)
 
 
 class BrpNas(TorchPredictor[Network]):
@@ -69,22 +94,37 @@ class BrpNas(TorchPredictor[Network]):
 
     def _encode(self, network: Network) -> Graph:
         """One-hot operators, and the global node after them."""
-        graph, version = network.graph, self.config.vocabulary
-        count, size = len(graph), vocabulary.SIZES[version]
-        one_hot = np.zeros((count + 1, size + 1), dtype=np.float32)
-        one_hot[np.arange(count + 1), [*(vocabulary.index(o.op, version) for o in graph), size]] = 1
+        one_hot, edges = self._operators(network)
+        count, size = one_hot.shape
+        with_global = np.zeros((count + 1, size + 1), dtype=np.float32)
+        with_global[:count, :size] = one_hot
+        with_global[count, size] = 1
         to_global = [(node, count) for node in range(count)]
         return Graph(
-            node_features=one_hot,
-            edge_index=undirected_edges([*graph.edges, *to_global]),
+            node_features=with_global,
+            edge_index=undirected_edges([*edges, *to_global]),
             static_features=np.zeros(0, dtype=np.float32),
         )
+
+    def _operators(self, network: Network) -> tuple[npt.NDArray[np.float32], Sequence[Edge]]:
+        """One-hot operators, ``[num_operators, num_labels]``, and the edges between them."""
+        if self.config.graph == "cell":
+            if network.cell is None:
+                raise InputError(
+                    f"brp-nas[graph=cell]: network {network.name!r} repeats no known cell; choose "
+                    "graph=network"
+                )
+            return one_hot_labels(network.cell, self.config.labels), network.cell.edges
+        graph, version = network.graph, self.config.vocabulary
+        one_hot = np.zeros((len(graph), self.config.num_labels), dtype=np.float32)
+        one_hot[np.arange(len(graph)), [vocabulary.index(o.op, version) for o in graph]] = 1
+        return one_hot, graph.edges
 
 
 class _Gcn(nn.Module):
     def __init__(self, config: BrpNasConfig) -> None:
         super().__init__()
-        features = [vocabulary.SIZES[config.vocabulary] + 1]
+        features = [config.num_labels + 1]
         features += [config.width] * (config.num_layers - 1)
         self.layers = nn.ModuleList(GCNConv(size, config.width) for size in features)
         self.norms = nn.ModuleList(nn.LayerNorm(config.width) for _ in features)

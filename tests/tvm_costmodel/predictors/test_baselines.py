@@ -73,6 +73,17 @@ def test_the_global_node_of_brp_nas_hears_every_operator():
     assert graph.node_features[count].argmax() == graph.node_features.shape[1] - 1
 
 
+def test_brp_nas_reads_cells_where_it_is_told_to():
+    predictor = BrpNas(BrpNasConfig(width=16, graph="cell"), BRIEF)
+    networks = [replace(n, cell=c) for n, c in zip(NETWORKS, small_cells(), strict=False)]
+    assert [graph.num_nodes for graph in predictor.encode(networks)] == [9] * len(networks)
+    predictor.fit(networks, LATENCIES)
+    elsewhere = replace(networks[0], graph=networks[-1].graph)
+    assert predictor.predict([elsewhere]) == pytest.approx(predictor.predict(networks[:1]))
+    with pytest.raises(InputError, match="repeats no known cell"):
+        predictor.predict(NETWORKS)
+
+
 # --- NNLP -------------------------------------------------------------------------------------
 
 
