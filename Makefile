@@ -1,7 +1,7 @@
 # make demo: set everything up and run the main job.  make test: set everything up and run all tests.
 # make docs: the documentation as a site in build/docs.
 PYTHON ?= python3
-NATIVE := CMakeLists.txt $(wildcard cmake/*.cmake relay_frontend/*.cc relay_frontend/*.h relay_frontend/*/*.cc relay_frontend/*/*.h)
+NATIVE := CMakeLists.txt $(wildcard cmake/*.cmake $(foreach ext,cc h,relay_frontend/*.$(ext) relay_frontend/*/*.$(ext) tvm_costmodel/*/*.$(ext)))
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
 .PHONY: setup demo docs test test-main test-relay test-python lint relay-env clean

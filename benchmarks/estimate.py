@@ -5,9 +5,10 @@
     .venv-relay/bin/python benchmarks/estimate.py                                   # from Relay
 
 ``one``: from a module or ONNX bytes in memory to its estimate, reading, tokenizing and predicting
-apart; predicting by numpy and, where it is there, by torch. ``first``: the first estimate of a
-fresh process, imports included, that of TVM apart. ``many``: ``estimate_many`` over networks of
-NAS-Bench-201's size, and how memory grows. Prints medians; nothing passes or fails.
+apart; predicting by numpy and, where they are there, by native code and by torch. ``first``: the
+first estimate of a fresh process, imports included, that of TVM apart. ``many``: ``estimate_many``
+over networks of NAS-Bench-201's size, and how memory grows. Prints medians; nothing passes or
+fails.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -36,6 +38,8 @@ from relay_frontend.fusion import fuse
 from tvm_costmodel import CostModel, CostModelError, Estimate
 from tvm_costmodel.checkpoint import Checkpoint
 from tvm_costmodel.cost_model import load_torch_runtime
+from tvm_costmodel.native import NativePredictor
+from tvm_costmodel.runtime import NumpyPredictor
 
 _DISTINCT = 2048
 _PARTS = ("one", "first", "many")
@@ -82,12 +86,12 @@ def sources() -> Iterator[tuple[str, Any, Any]]:
 def print_one(platform: str, checkpoints: str | None, repeats: int) -> None:
     """One line for each source and network: the estimate, and its parts."""
     model = CostModel.load(platform, checkpoints=checkpoints)
-    checkpoint, predictor = model.nar_former_v2
+    checkpoint, _ = model.nar_former_v2
     config = checkpoint.token_config
-    by_torch = _torch_runtime(model)
+    runtimes = _runtimes(model)
     macs = multiply_adds(checkpoint)
     print(f"{model.platform}, width {checkpoint.config.width}; {matrix_rate() / 1e9:.0f} GFLOP/s")
-    columns = ("tokens", "estimate", "read", "tokenize", "numpy", "torch", "limit")
+    columns = ("tokens", "estimate", "read", "tokenize", *runtimes, "limit")
     print(f"{'':<34}" + "".join(f"{column:>10}" for column in columns) + "   ms")
     for name, network, params in sources():
         graph = load(network, params=params)
@@ -97,21 +101,24 @@ def print_one(platform: str, checkpoints: str | None, repeats: int) -> None:
             median_ms(lambda n=network, p=params: model.estimate(n, params=p), repeats),
             median_ms(lambda n=network, p=params: load(n, params=p), repeats),
             median_ms(lambda g=graph: tokenize(g, config), repeats),
-            median_ms(lambda t=tokens, k=kernels: predictor.predict([t], k), repeats),
+            *(
+                median_ms(lambda r=runtime, t=tokens, k=kernels: r.predict([t], k), repeats)
+                for runtime in runtimes.values()
+            ),
         ]
-        if by_torch is None:
-            times.append(float("nan"))
-        else:
-            times.append(median_ms(lambda t=tokens, k=kernels: by_torch.predict([t], k), repeats))
         times.append(1e3 * 2 * macs * len(graph) / matrix_rate())
         print(f"{name:<34}{len(graph):>10}" + "".join(f"{t:>10.3f}" for t in times), flush=True)
 
 
-def _torch_runtime(model: CostModel) -> Any:
-    try:
-        return load_torch_runtime(model._checkpoint(model.predictor), "cpu")
-    except CostModelError:
-        return None
+def _runtimes(model: CostModel) -> dict[str, Any]:
+    """The runtimes of this process by their names, numpy the first."""
+    checkpoint, chosen = model.nar_former_v2
+    runtimes: dict[str, Any] = {"numpy": NumpyPredictor(checkpoint.weights, checkpoint.config)}
+    if isinstance(chosen, NativePredictor):
+        runtimes["native"] = chosen
+    with suppress(CostModelError):
+        runtimes["torch"] = load_torch_runtime(model._checkpoint(model.predictor), "cpu")
+    return runtimes
 
 
 def multiply_adds(checkpoint: Checkpoint) -> int:

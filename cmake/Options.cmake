@@ -9,6 +9,4 @@ target_compile_features(native_options INTERFACE cxx_std_17)
 target_compile_options(native_options INTERFACE
   -Wall -Wextra -Wpedantic
   -fvisibility=hidden
-  # A multiply-add in one rounding would give other bits than Python does.
-  -ffp-contract=off
 )

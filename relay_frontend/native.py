@@ -29,16 +29,23 @@ _DTYPES = (
 )
 
 
-def _load() -> ModuleType | None:
-    """The extension module, which knows the vocabulary from then on."""
+def extension(name: str) -> ModuleType | None:
+    """The extension module ``name``, or ``None`` where it was not built or is turned off."""
     if os.environ.get("TVM_COSTMODEL_NATIVE") == "0":
         return None
     try:
-        native = importlib.import_module("relay_frontend._native")
+        return importlib.import_module(name)
     except ModuleNotFoundError:
         return None
     except ImportError as error:
-        warnings.warn(f"the native core does not load, Python is used: {error}", stacklevel=2)
+        warnings.warn(f"{name} does not load, Python is used: {error}", stacklevel=2)
+        return None
+
+
+def _load() -> ModuleType | None:
+    """The extension module, which knows the vocabulary from then on."""
+    native = extension("relay_frontend._native")
+    if native is None:
         return None
     native.configure(
         operators=[_row(name, spec) for name, spec in OPERATORS.items()],

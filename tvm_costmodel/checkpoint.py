@@ -25,7 +25,7 @@ from tvm_costmodel.predictors.nar_former_v2.config import (
     LatencyNarFormerV2Config,
     NarFormerV2Config,
 )
-from tvm_costmodel.runtime import check_supported, check_weights
+from tvm_costmodel.weights import check_supported, check_weights
 
 __all__ = [
     "DESCRIPTION_FILE",
@@ -146,7 +146,7 @@ class Checkpoint:
     """A NAR-Former V2 that predicts the latencies of a platform, and where it comes from.
 
     Args:
-        weights: arrays by name, see :func:`tvm_costmodel.runtime.weight_shapes`.
+        weights: arrays by name, see :func:`tvm_costmodel.weights.weight_shapes`.
         config: of the model.
         token_config: how networks must be tokenized for it.
         platform: name of the platform whose latencies it predicts.

@@ -27,8 +27,9 @@ from tvm_costmodel.checkpoint import Checkpoint, CheckpointError, load_checkpoin
 from tvm_costmodel.estimates import Estimate
 from tvm_costmodel.explanation import Contributions, Explanation, grounds, of_kernels, of_operators
 from tvm_costmodel.kernel_finding import KernelFinder, module_kernels
+from tvm_costmodel.native import make_runtime
 from tvm_costmodel.predictors.kernel_sum import KernelSum
-from tvm_costmodel.runtime import FloatArray, NumpyPredictor
+from tvm_costmodel.runtime import FloatArray, Runtime
 from tvm_costmodel.streaming import Remembering, stream
 
 if TYPE_CHECKING:
@@ -112,10 +113,10 @@ class CostModel:
         return (self._directory / self.predictor).is_dir()
 
     @cached_property
-    def nar_former_v2(self) -> tuple[Checkpoint, NumpyPredictor]:
+    def nar_former_v2(self) -> tuple[Checkpoint, Runtime]:
         """The learned predictor and the checkpoint that it comes from."""
         checkpoint = load_checkpoint(self._checkpoint(registry.NAR_FORMER_V2))
-        return checkpoint, NumpyPredictor(checkpoint.weights, checkpoint.config)
+        return checkpoint, make_runtime(checkpoint.weights, checkpoint.config)
 
     @cached_property
     def kernel_sum(self) -> KernelSum:
@@ -221,7 +222,7 @@ class CostModel:
     def _remembered(self, device: str) -> Remembering:
         """The predictor of NAR-Former V2 on a device, with what it has predicted there."""
         if device not in self._remembering:
-            predictor: NumpyPredictor | TorchRuntime = self.nar_former_v2[1]
+            predictor: Runtime | TorchRuntime = self.nar_former_v2[1]
             if device != "cpu":
                 predictor = load_torch_runtime(self._checkpoint(registry.NAR_FORMER_V2), device)
             self._remembering[device] = Remembering(
@@ -230,7 +231,7 @@ class CostModel:
         return self._remembering[device]
 
     def _predicted(
-        self, graphs: Sequence[OpGraph], predictor: NumpyPredictor | TorchRuntime
+        self, graphs: Sequence[OpGraph], predictor: Runtime | TorchRuntime
     ) -> FloatArray:
         """Latencies in ms that NAR-Former V2 predicts, ``[num_graphs]``."""
         checkpoint, _ = self.nar_former_v2

@@ -1,7 +1,8 @@
 """NAR-Former V2 for latency in plain numpy, for processes without torch.
 
 The model itself, with the paper's equations, is :mod:`tvm_costmodel.predictors.nar_former_v2`; this
-module computes the same numbers from the same weights.
+module computes the same numbers from the same weights, and so does :mod:`tvm_costmodel.native`,
+faster.
 
 Shape suffixes: G graphs, N nodes, U and R kinds of nodes before and after a block
 (:mod:`tvm_costmodel.equal_nodes`), E directed edges, C features that enter a block, D width, K
@@ -11,8 +12,9 @@ groups, or costs of a prior.
 # ruff: noqa: N803, N806 (shape suffixes)
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,16 +22,15 @@ import numpy.typing as npt
 from relay_frontend.errors import InputError
 from relay_frontend.tokens import NUM_COSTS, GraphTokens
 from tvm_costmodel.equal_nodes import Layer, every_node, kinds_of_nodes
-from tvm_costmodel.errors import CheckpointError
-from tvm_costmodel.predictors.nar_former_v2.config import PRIOR_COSTS, NarFormerV2Config
+from tvm_costmodel.predictors.nar_former_v2.config import NarFormerV2Config
 from tvm_costmodel.predictors.nar_former_v2.relations import RELATIONS
-
-__all__ = ["NarFormerV2Config", "NumpyPredictor", "check_supported", "check_weights"]
+from tvm_costmodel.weights import check_supported, check_weights
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 Arrays = Mapping[str, FloatArray]
 Function = Callable[[FloatArray], FloatArray]
+T = TypeVar("T")
 
 _NORM_EPSILON = np.float32(1e-5)  # torch.nn.LayerNorm's and GroupNorm's default
 _L2_NORM_EPSILON = np.float32(1e-12)  # torch.nn.functional.normalize's default
@@ -38,111 +39,14 @@ _NODES_AT_ONCE = 8192  # more share no more, and leave the caches
 _LARGEST_EXPONENT = np.float32(88.0)  # exp() of more overflows float32
 
 
-# --- Weights ------------------------------------------------------------------------------------
-
-
-def check_supported(config: NarFormerV2Config) -> None:
-    """See that this module can compute what ``config`` says.
-
-    Raises:
-        CheckpointError: a switch is set to what torch alone can do.
-    """
-    for name, supported in (
-        ("attention", ("graph", "mean")),
-        ("readout", ("pooled", "contributions")),
-        ("num_domains", (1,)),
-    ):
-        if (value := getattr(config, name)) not in supported:
-            raise CheckpointError(
-                f"a NAR-Former V2 with {name}={value!r} needs torch: without it, {name} must be "
-                f"{' or '.join(map(repr, supported))}; install tvm-costmodel[train]"
-            )
-
-
-def weight_shapes(config: NarFormerV2Config) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every weight, as in the torch model's ``state_dict``."""
-    width = config.width
-    shapes = {**_norm_shapes("input_norm", config.input_norm, config.num_features), "scale": ()}
-    if config.reads_static:
-        shapes |= _norm_shapes("static_norm", config.input_norm, config.num_static)
-        shapes |= _linear_shapes("readout.static", config.num_static, width)
-    if config.embed:
-        shapes |= _linear_shapes("embed", config.num_features, width)
-    for index, features in enumerate(config.block_features):
-        shapes |= _block_shapes(f"blocks.{index}", features, config)
-    pooled = width * (2 if config.reads_static else 1)
-    for name, inputs, outputs in (("fc1", pooled, width), ("fc2", width, width), ("fc3", width, 1)):
-        shapes |= _linear_shapes(f"readout.head.{name}", inputs, outputs)
-    if config.prior == "costs":
-        shapes["readout.prior.rates"] = (len(PRIOR_COSTS),)
-    return shapes
-
-
-def _block_shapes(
-    block: str, features: int, config: NarFormerV2Config
-) -> dict[str, tuple[int, ...]]:
-    width = config.width
-    shapes = _linear_shapes(f"{block}.enhance.degree_gate", 1, features) if config.enhance else {}
-    shapes |= _norm_shapes(f"{block}.normalize", config.normalize, width)
-    shapes[f"{block}.root.weight"] = (width, features)
-    for relation in range(len(config.relations)):
-        name = f"{block}.relations.{relation}"
-        shapes |= _linear_shapes(f"{name}.aggregate", features, width)
-        if config.attention == "graph":
-            shapes |= _linear_shapes(f"{name}.attention.query", features, features)
-    if config.ffn == "none":
-        return shapes
-    groups, group = config.groups, width // config.groups
-    shapes |= _norm_shapes(f"{block}.ffn.norm", "layer", width)
-    for name, inputs, outputs in (
-        ("up", group, group * config.ffn_expansion),
-        ("down", group * config.ffn_expansion, group),
-    ):
-        shapes[f"{block}.ffn.{name}.weight"] = (groups, inputs, outputs)
-        shapes[f"{block}.ffn.{name}.bias"] = (groups, 1, outputs)
-    if config.branch_scale is not None:
-        shapes[f"{block}.ffn.branch_scale"] = (width,)
-    return shapes
-
-
-def _linear_shapes(name: str, inputs: int, outputs: int) -> dict[str, tuple[int, ...]]:
-    return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
-
-
-def _norm_shapes(name: str, kind: str, size: int) -> dict[str, tuple[int, ...]]:
-    parts = {"layer": ("weight", "bias"), "standardize": ("mean", "deviation")}.get(kind, ())
-    return {f"{name}.{part}": (size,) for part in parts}
-
-
-def check_weights(
-    weights: Mapping[str, npt.NDArray[np.generic]], config: NarFormerV2Config
-) -> None:
-    """See that ``weights`` are those of ``config``, no fewer and no more.
-
-    Raises:
-        InputError: a weight is missing, unexpected, or has another shape.
-    """
-    expected = weight_shapes(config)
-    for name in sorted(expected.keys() | weights.keys()):
-        if name not in weights:
-            raise InputError(f"weight {name!r} is missing; {config} needs it")
-        if name not in expected:
-            raise InputError(f"weight {name!r} is unknown; {config} has none of that name")
-        if weights[name].shape != expected[name]:
-            raise InputError(
-                f"weight {name!r} has shape {weights[name].shape}, but {config} "
-                f"needs {expected[name]}"
-            )
-
-
 # --- The model ----------------------------------------------------------------------------------
 
 
-class NumpyPredictor:
+class Runtime(ABC):
     """NAR-Former V2 for latency, forward pass only. Immutable, so threads may share it.
 
     Args:
-        weights: the model's weights by name, see :func:`weight_shapes`.
+        weights: the model's weights by name, see :func:`tvm_costmodel.weights.weight_shapes`.
         config: the model's configuration.
 
     Raises:
@@ -156,18 +60,7 @@ class NumpyPredictor:
         check_supported(config)
         check_weights(weights, config)
         self.config = config
-        arrays = {name: np.ascontiguousarray(w, dtype=np.float32) for name, w in weights.items()}
-        self._scale = float(weights["scale"])
-        self._input_norm = _NORMS[config.input_norm](arrays, "input_norm")
-        self._embed = _Linear(arrays, "embed") if config.embed else None
-        self._blocks = [
-            _Block(arrays, f"blocks.{index}.", config) for index in range(config.num_blocks)
-        ]
-        self._head = _Head(arrays, _OUTPUTS[config.output])
-        self._rates = arrays.get("readout.prior.rates")
-        if config.reads_static:
-            self._static_norm = _NORMS[config.input_norm](arrays, "static_norm")
-            self._static = _Linear(arrays, "readout.static")
+        self._prepare({n: np.asarray(w, dtype=np.float32, order="C") for n, w in weights.items()})
 
     def predict(
         self, graphs: Sequence[GraphTokens], kernels: Sequence[IntArray] | None = None
@@ -189,11 +82,7 @@ class NumpyPredictor:
             self._check_tokens(graph)
         if kernels is not None and len(kernels) != len(graphs):
             raise InputError(f"kernels of {len(kernels)} networks for {len(graphs)} networks")
-        parts = [
-            self._predict_batch(graphs[part], None if kernels is None else kernels[part])
-            for part in _parts([graph.num_nodes for graph in graphs])
-        ]
-        return np.concatenate([np.empty(0, dtype=np.float32), *parts])
+        return self._predict(graphs, self._asked(kernels))
 
     def contributions(self, graph: GraphTokens, kernels: IntArray | None = None) -> FloatArray:
         """What each operator adds to the latency in ms, ``[num_nodes]``; none is negative.
@@ -207,9 +96,70 @@ class NumpyPredictor:
                 "readout 'contributions' to see what each of them contributes"
             )
         self._check_tokens(graph)
-        return self._contributions(graph, kernels, once=False)
+        return self._contributions(graph, self._asked(kernels))
 
-    def _contributions(
+    @abstractmethod
+    def _prepare(self, arrays: Arrays) -> None:
+        """Take the weights over."""
+
+    @abstractmethod
+    def _predict(
+        self, graphs: Sequence[GraphTokens], kernels: Sequence[IntArray] | None
+    ) -> FloatArray:
+        """As :meth:`predict`; kernels are there where they are asked for, and only there."""
+
+    @abstractmethod
+    def _contributions(self, graph: GraphTokens, kernels: IntArray | None) -> FloatArray:
+        """As :meth:`contributions`; kernels are there where they are asked for, and only there."""
+
+    def _asked(self, kernels: T | None) -> T | None:
+        if "kernel" not in self.config.relations:
+            return None
+        if kernels is None:
+            raise InputError("the relation 'kernel' needs the kernel of each node (group_index)")
+        return kernels
+
+    def _check_tokens(self, graph: GraphTokens) -> None:
+        found = (graph.node_features.shape[-1], graph.static_features.shape[-1])
+        expected = (self.config.num_features, self.config.num_static)
+        if found != expected:
+            raise InputError(
+                f"tokens have {found[0]} node and {found[1]} static features, but the predictor "
+                f"was trained on {expected[0]} and {expected[1]}; tokenize with the checkpoint's "
+                "token configuration"
+            )
+
+
+class NumpyPredictor(Runtime):
+    """The runtime in plain numpy."""
+
+    def _prepare(self, arrays: Arrays) -> None:
+        config = self.config
+        self._scale = float(arrays["scale"])
+        self._input_norm = _NORMS[config.input_norm](arrays, "input_norm")
+        self._embed = _Linear(arrays, "embed") if config.embed else None
+        self._blocks = [
+            _Block(arrays, f"blocks.{index}.", config) for index in range(config.num_blocks)
+        ]
+        self._head = _Head(arrays, _OUTPUTS[config.output])
+        self._rates = arrays.get("readout.prior.rates")
+        if config.reads_static:
+            self._static_norm = _NORMS[config.input_norm](arrays, "static_norm")
+            self._static = _Linear(arrays, "readout.static")
+
+    def _predict(
+        self, graphs: Sequence[GraphTokens], kernels: Sequence[IntArray] | None
+    ) -> FloatArray:
+        parts = [
+            self._predict_batch(graphs[part], None if kernels is None else kernels[part])
+            for part in _parts([graph.num_nodes for graph in graphs])
+        ]
+        return np.concatenate([np.empty(0, dtype=np.float32), *parts])
+
+    def _contributions(self, graph: GraphTokens, kernels: IntArray | None) -> FloatArray:
+        return self._node_parts(graph, kernels, once=False)
+
+    def _node_parts(
         self, graph: GraphTokens, kernels: IntArray | None, *, once: bool
     ) -> FloatArray:
         nodes = self._nodes(graph, kernels, once=once)
@@ -224,7 +174,7 @@ class NumpyPredictor:
         whole, kernels_N = _join(graphs, kernels)
         once = len(graphs) > 1
         if self.config.readout == "contributions":
-            return _sums(self._contributions(whole, kernels_N, once=once), sizes)
+            return _sums(self._node_parts(whole, kernels_N, once=once), sizes)
         nodes = self._nodes(whole, kernels_N, once=once)
         z_GD = _sums(nodes.states[nodes.rows], sizes)
         if self.config.reads_static:
@@ -250,16 +200,6 @@ class NumpyPredictor:
             h = block(h, layer, degree_U1)
             degree_U1 = degree_U1[layer.own]
         return _Nodes(h, plan.last)
-
-    def _check_tokens(self, graph: GraphTokens) -> None:
-        found = (graph.node_features.shape[-1], graph.static_features.shape[-1])
-        expected = (self.config.num_features, self.config.num_static)
-        if found != expected:
-            raise InputError(
-                f"tokens have {found[0]} node and {found[1]} static features, but the predictor "
-                f"was trained on {expected[0]} and {expected[1]}; tokenize with the checkpoint's "
-                "token configuration"
-            )
 
 
 class _Nodes(NamedTuple):

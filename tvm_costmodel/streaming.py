@@ -1,6 +1,6 @@
 """Latencies of networks that come one after the other, thousands of them, with bounded memory.
 
-Threads read and predict batches beside each other: the native reader, the tokenizer and numpy let
+Threads read and predict batches beside each other: the native reader, tokenizer and predictor let
 go of Python's lock. Answers come in the order of the networks.
 """
 

@@ -30,7 +30,8 @@ from tvm_costmodel.checkpoint import (
     write_saved,
 )
 from tvm_costmodel.predictors.nar_former_v2.config import LatencyNarFormerV2Config
-from tvm_costmodel.runtime import NumpyPredictor, weight_shapes
+from tvm_costmodel.runtime import NumpyPredictor
+from tvm_costmodel.weights import weight_shapes
 
 DATA = Path(__file__).parents[1] / "data"
 VERSION_1 = Path(__file__).parent / "checkpoints" / "v1"

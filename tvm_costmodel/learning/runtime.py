@@ -1,6 +1,6 @@
 """NAR-Former V2 for latency by torch, where many networks are asked for at once.
 
-Answers as :class:`tvm_costmodel.runtime.NumpyPredictor` does, from the same checkpoint.
+Answers as :class:`tvm_costmodel.runtime.Runtime` does, from the same checkpoint.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class TorchRuntime:
         graphs: Sequence[GraphTokens],
         kernels: Sequence[npt.NDArray[np.int64]] | None = None,
     ) -> npt.NDArray[np.float32]:
-        """See :meth:`tvm_costmodel.runtime.NumpyPredictor.predict`."""
+        """See :meth:`tvm_costmodel.runtime.Runtime.predict`."""
         if not graphs:
             return np.empty(0, dtype=np.float32)
         known = [None] * len(graphs) if kernels is None else kernels

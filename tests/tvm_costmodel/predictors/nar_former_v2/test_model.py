@@ -22,7 +22,7 @@ from tvm_costmodel.learning.scales import Standardize
 from tvm_costmodel.predictors.nar_former_v2.config import NarFormerV2Config
 from tvm_costmodel.predictors.nar_former_v2.model import NarFormerV2
 from tvm_costmodel.predictors.nar_former_v2.predictor import as_graph
-from tvm_costmodel.runtime import weight_shapes
+from tvm_costmodel.weights import weight_shapes
 
 ALL_RELATIONS = ("undirected", "forward", "backward", "siblings", "kernel")
 CELLS = replace(SMALL, num_blocks=3, readout="hierarchical", static=False)
