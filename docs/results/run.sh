@@ -2,13 +2,14 @@
 # Makes the tables in this folder. Run it from the repository's root, with .venv/bin on the PATH; run
 # it several times at once to share the work (OMP_NUM_THREADS=1). What is finished is not done again.
 #
-#     docs/results/run.sh CELLS ACCURACIES RUNS
+#     docs/results/run.sh CELLS DEVICES ACCURACIES RUNS
 #
 # CELLS is an .npz file of NAS-Bench-201 networks with their latencies on a GTX 1660 (NNLQP's, see
-# tvm_costmodel/datasets/arrays.py), ACCURACIES one of all its cells with their accuracies, RUNS the
-# directory of finished runs.
+# tvm_costmodel/datasets/arrays.py), DEVICES one of its cells with their latencies on many devices
+# (HELP's), ACCURACIES one of all its cells with their accuracies, RUNS the directory of finished
+# runs.
 set -euo pipefail
-cells=$1 accuracies=$2 runs=$3
+cells=$1 devices=$2 accuracies=$3 runs=$4
 here=$(dirname "$0")
 
 measured=(--data 'data/v1[kernels=true]' --platform tvm-relay)
@@ -21,20 +22,35 @@ evaluate() { tvm-costmodel evaluate --output "$runs" --format csv "$@"; }
 # Table 1 and table 2: predictors side by side; those that take minutes to fit with one seed, and
 # BRP-NAS and NAR-Former, which would take half an hour, with fewer epochs than their papers have.
 evaluate "${measured[@]}" --protocol in-domain --seeds 5 \
-  --predictors "flops,flops-mac,kernel-sum,$best]" --table "$here/in-domain.md"
+  --predictors "flops,flops-mac,kernel-sum,measured-kernels,$best]" --table "$here/in-domain.md"
 evaluate "${measured[@]}" --protocol in-domain \
   --predictors "nn-meter,tpu,nnlp,brp-nas[epochs=15],nar-former[epochs=15],$best]" \
   --table "$here/in-domain-learned.md"
 evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$ten]" --seeds 3 \
-  --predictors "flops,flops-mac,kernel-sum,$best]" --table "$here/leave-one-family-out.md"
+  --predictors "flops,flops-mac,kernel-sum,measured-kernels,$best]" \
+  --table "$here/leave-one-family-out.md"
 evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$ten]" \
   --predictors "nnlp,nar-former-v2[preset=paper],$best]" \
   --table "$here/leave-one-family-out-learned.md"
 
+# Learned against kernel-sum, and what kernel-sum is off kernel by kernel.
+paper='nar-former-v2[preset=paper]'
+evaluate "${measured[@]}" --protocol in-domain \
+  --predictors "kernel-sum,measured-kernels,$paper,$best]" --table "$here/kernel-sum.md"
+evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$ten]" \
+  --predictors "kernel-sum,measured-kernels,$paper,$best]" --table "$here/kernel-sum-unseen.md"
+python tools/kernel_errors.py 'data/v1[kernels=true]' tvm-relay >"$here/kernels.md"
+
 # NNLQP's NAS-Bench-201 networks: one family, so that nothing need be ready for others.
-alone="$best,prior=none,shrinkage=0,operator_dropout=0,embed=false]"
+alone="$best,prior=none,shrinkage=0,operator_dropout=0,embed=false"
 evaluate --data "cells:$cells" --protocol fixed --seeds 5 \
-  --predictors "flops,flops-mac,$alone" --table "$here/nnlqp-nas-bench-201.md"
+  --predictors "flops,flops-mac,$alone]" --table "$here/nnlqp-nas-bench-201.md"
+
+# The same networks on many devices, 900 cells to learn from; BRP-NAS as in its own paper on cells, but
+# for fewer epochs.
+evaluate --data "cells:$devices[eager=true,count=3000]" --protocol 'fixed[train=900,test=rest]' \
+  --predictors "flops,flops-mac,brp-nas[graph=cell,epochs=60],$alone,epochs=30]" \
+  --table "$here/help-nas-bench-201.md"
 
 # Table 4, by a narrower and shorter NAR-Former V2 than the paper's (512, 1000 epochs, batches of 8).
 evaluate --data "cells:$accuracies" --protocol 'fixed[train=781+1563,validation=200]' \
