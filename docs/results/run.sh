@@ -63,7 +63,7 @@ evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$modern]" --
   --predictors "$best],$best,kernel_weight=0],$best,prior=none,shrinkage=0],$best,shrinkage=0],\
 $best,operator_dropout=0],$best,fused=false],$best,divisors=none]" --table "$here/ablation-best.md"
 evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$modern]" --epochs 15 \
-  --predictors "$best],$best,width=16],$best,width=32],$best,width=128],$best,width=256]" \
+  --predictors "$best],$best,width=16],$best,width=32],$best,width=128]" \
   --table "$here/width.md"
 
 # Tables 5 and 6: what the parts of NAR-Former V2 are good for, at width 64.

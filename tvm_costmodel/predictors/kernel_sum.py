@@ -157,7 +157,6 @@ class KernelSum(Predictor[Network]):
     def save(self, directory: Path) -> None:
         """Write the predictor as ``directory``, in XGBoost's own format beside plain JSON."""
         trees = self._fitted()
-        assert trees.rates_ms is not None or trees.version == 1
         boosters = {kind: bytes(b.save_raw("ubj")) for kind, b in trees.boosters.items()}
         files = {_model_file(number): content for number, content in enumerate(boosters.values())}
         values = {
@@ -240,7 +239,8 @@ def _as_second_format(values: dict[str, Any]) -> dict[str, Any]:
     """
     if "features" in values:
         return values
-    grown = {**values["config"], "column_share": 1.0, "min_kernels": 1, "monotone": False}
+    grown = {**values["config"], "column_share": 1.0, "min_kernels": 1}
+    grown |= {"monotone": False, "start": False}
     return {
         **{name: value for name, value in values.items() if name != "model_sha256"},
         "config": {"trees": grown, "overhead": False, "trials": 0},

@@ -45,6 +45,9 @@ class TreeConfig:
         column_share: share of the features that a tree sees.
         min_kernels: that a leaf holds at least.
         monotone: whether more FLOPs or bytes never take less time, all else being equal.
+        start: whether trees start from what costs take at one rate each. The costs are those of
+            TOPI's schedules; where kernels are scheduled otherwise, nothing may be the better
+            start.
         own_kinds: kinds of which so many kernels were measured get trees of their own beside the
             shared ones, and the mean of the two logarithms counts; 0 for none.
         seed: of the sampling.
@@ -60,6 +63,7 @@ class TreeConfig:
     column_share: float = 0.5
     min_kernels: int = 10
     monotone: bool = True
+    start: bool = True
     own_kinds: int = 0
     seed: int = 0
 
@@ -114,15 +118,16 @@ class KernelTrees:
         they are used.
         """
         words = tuple(sorted({word for k in kernels for word in features.kernel_words(k)}))
-        costs = features.roofline_costs(kernels)
-        rates = fit_rates_robustly(costs, times_ms)
+        rates = None
+        if config.start:
+            rates = fit_rates_robustly(features.roofline_costs(kernels), times_ms)
         trees = cls(words=words, boosters={}, rates_ms=rates)
         margin, apart_ms = trees._start(kernels)
         y = np.log(np.maximum(times_ms - apart_ms, _LEAST_SHARE * times_ms))
         x = trees._features(kernels, margin)
         chosen = _rows_by_kind(kernels, config.own_kinds)
         for number, (kind, rows) in enumerate(chosen.items()):
-            data = xgboost_module().DMatrix(x[rows], label=y[rows], base_margin=margin[rows])
+            data = xgboost_module().DMatrix(x[rows], label=y[rows], base_margin=_at(margin, rows))
             trees.boosters[kind] = _boost(data, config, words, number, len(chosen), progress)
         return trees
 
@@ -136,7 +141,7 @@ class KernelTrees:
         own = _rows_by_kind(kernels, 1) if len(self.boosters) > 1 else {}
         for kind, rows in own.items():
             if kind != SHARED and kind in self.boosters:
-                log_ms[rows] = (log_ms[rows] + self._ask(kind, x[rows], margin[rows])) / 2
+                log_ms[rows] = (log_ms[rows] + self._ask(kind, x[rows], _at(margin, rows))) / 2
         times_ms: FloatArray = np.exp(log_ms) + apart_ms
         return times_ms
 
@@ -162,6 +167,10 @@ class KernelTrees:
         apart = features.ROOFLINE_COSTS.index("exponentials")
         rest_ms = costs_ms.sum(axis=1) - costs_ms[:, apart]
         return np.log(np.maximum(rest_ms, _SMALLEST_MS)), costs_ms[:, apart]
+
+
+def _at(margin: FloatArray | None, rows: Any) -> Any:
+    return None if margin is None else margin[rows]
 
 
 def _rows_by_kind(kernels: Sequence[Kernel], least: int) -> dict[str, Any]:

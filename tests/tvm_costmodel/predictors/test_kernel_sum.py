@@ -127,6 +127,18 @@ def test_what_sums_lack_is_learned_from_networks():
     assert alone.contributions([kernel(9)]) == pytest.approx(alone.predict_kernels([kernel(9)]))
 
 
+def test_trees_may_start_from_nothing(tmp_path):
+    kernels = [kernel(size, kind) for size in range(4, 68) for kind in ("conv2d", "conv2d_relu")]
+    predictor = KernelSum(KernelSumConfig(trees=TreeConfig(start=False, own_kinds=10)))
+    predictor.fit_kernels(kernels, np.array([k.flops / 1e6 for k in kernels]))
+    assert predictor.latency_ms([kernel(1024, "conv2d")]) < 2 * predictor.latency_ms(
+        [kernel(67, "conv2d")]
+    )
+    predictor.save(tmp_path / "nothing")
+    loaded = KernelSum.load(tmp_path / "nothing")
+    assert loaded.latency_ms(kernels) == predictor.latency_ms(kernels)
+
+
 def test_frequent_kinds_get_trees_of_their_own(tmp_path):
     kernels = [kernel(size, kind) for size in range(4, 68) for kind in ("conv2d", "conv2d_relu")]
     kernels.append(kernel(8, "tanh"))
