@@ -88,7 +88,7 @@ class Row:
         measured_ms: measured latency.
         noise: of that label, relative; see :class:`measure.records.Latency`.
         measuring_s: what its timing rounds took, builds not included.
-        measured_kernels_ms: the sum of its own measured kernels, which no kernel-sum can beat.
+        measured_kernels_ms: the sum of its own measured kernels, each alone.
         roofline_ms: the least that its kernels' FLOPs and bytes take at the platform's peak.
         parts: what its latency is made of in the views that tell, the largest first.
         unknown_ops: operators outside of the vocabulary.

@@ -57,12 +57,11 @@ def kernel_features(
         for word in kernel_words(kernel):
             if word in index:
                 counts[row, index[word]] += 1
-    costs = np.array([_costs(kernel) for kernel in kernels], dtype=np.float64).reshape(-1, 4)
+    configurations = kernel_configurations(kernels)
+    plain, num_arguments, costs = np.split(configurations, [_NUM_PLAIN, _NUM_PLAIN + 1], axis=1)
     shapes = np.array([_extents(kernel) for kernel in kernels], dtype=np.float64)
-    num_arguments = np.array([[len(kernel.arguments)] for kernel in kernels], dtype=np.float64)
     columns = [counts, np.log1p(costs), np.log1p(shapes), num_arguments]
     if version > 1:
-        plain = kernel_configurations(kernels)[:, :_NUM_PLAIN]
         columns += [np.log1p(plain[:, :_NUM_EXTENTS]), plain[:, _NUM_EXTENTS:]]
         columns += [np.array([_loops(kernel) for kernel in kernels], dtype=np.float64)]
         columns += [np.log1p(np.array([_sizes(kernel) for kernel in kernels], dtype=np.float64))]
@@ -87,11 +86,6 @@ def roofline_costs(kernels: Sequence[Kernel]) -> FloatArray:
         moved = kernel.read_bytes + kernel.write_bytes
         rows.append((operations, stalls(operations, unrolled), _exponentials(kernel), moved, 1))
     return np.array(rows, dtype=np.float64).reshape(-1, len(ROOFLINE_COSTS))
-
-
-def _costs(kernel: Kernel) -> tuple[float, float, float, float]:
-    moved = kernel.read_bytes + kernel.write_bytes
-    return kernel.flops, kernel.read_bytes, kernel.write_bytes, kernel.flops / max(moved, 1)
 
 
 def _extents(kernel: Kernel) -> list[int]:

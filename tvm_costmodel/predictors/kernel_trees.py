@@ -118,14 +118,14 @@ class KernelTrees:
         they are used.
         """
         words = tuple(sorted({word for k in kernels for word in features.kernel_words(k)}))
-        rates = None
-        if config.start:
-            rates = fit_rates_robustly(features.roofline_costs(kernels), times_ms)
+        costs = features.roofline_costs(kernels)
+        rates = fit_rates_robustly(costs, times_ms) if config.start else None
         trees = cls(words=words, boosters={}, rates_ms=rates)
-        margin, apart_ms = trees._start(kernels)
+        margin, apart_ms = trees._start(costs)
         y = np.log(np.maximum(times_ms - apart_ms, _LEAST_SHARE * times_ms))
         x = trees._features(kernels, margin)
-        chosen = _rows_by_kind(kernels, config.own_kinds)
+        own = _rows_by_kind(kernels, config.own_kinds) if config.own_kinds else {}
+        chosen = {SHARED: np.arange(len(kernels)), **own}
         for number, (kind, rows) in enumerate(chosen.items()):
             data = xgboost_module().DMatrix(x[rows], label=y[rows], base_margin=_at(margin, rows))
             trees.boosters[kind] = _boost(data, config, words, number, len(chosen), progress)
@@ -135,12 +135,12 @@ class KernelTrees:
         """The time of each call when it runs alone, in ms, ``[num_kernels]``."""
         if not kernels:
             return np.empty(0)
-        margin, apart_ms = self._start(kernels)
+        margin, apart_ms = self._start(features.roofline_costs(kernels))
         x = self._features(kernels, margin)
         log_ms = self._ask(SHARED, x, margin)
         own = _rows_by_kind(kernels, 1) if len(self.boosters) > 1 else {}
         for kind, rows in own.items():
-            if kind != SHARED and kind in self.boosters:
+            if kind in self.boosters:
                 log_ms[rows] = (log_ms[rows] + self._ask(kind, x[rows], _at(margin, rows))) / 2
         times_ms: FloatArray = np.exp(log_ms) + apart_ms
         return times_ms
@@ -155,15 +155,16 @@ class KernelTrees:
         x = features.kernel_features(kernels, self.words, self.version)
         return x if margin is None else np.concatenate([x, margin[:, None]], axis=1)
 
-    def _start(self, kernels: Sequence[Kernel]) -> tuple[Any, Any]:
+    def _start(self, costs: FloatArray) -> tuple[Any, Any]:
         """What trees start from, as a logarithm of ms, and what is added to their answer, in ms.
 
-        Each ``[num_kernels]``. Exponentials take as long wherever they are, while how far the rest
-        of a kernel falls short of its rates is what the trees know.
+        Each ``[num_kernels]``, of costs ``[num_kernels, 5]``. Exponentials take as long wherever
+        they are, while how far the rest of a kernel falls short of its rates is what the trees
+        know.
         """
         if self.rates_ms is None:
             return None, 0.0
-        costs_ms = features.roofline_costs(kernels) * self.rates_ms
+        costs_ms = costs * self.rates_ms
         apart = features.ROOFLINE_COSTS.index("exponentials")
         rest_ms = costs_ms.sum(axis=1) - costs_ms[:, apart]
         return np.log(np.maximum(rest_ms, _SMALLEST_MS)), costs_ms[:, apart]
@@ -174,14 +175,11 @@ def _at(margin: FloatArray | None, rows: Any) -> Any:
 
 
 def _rows_by_kind(kernels: Sequence[Kernel], least: int) -> dict[str, Any]:
-    """Positions of all kernels, and of those of each kind that has ``least`` of them."""
-    rows: dict[str, Any] = {SHARED: np.arange(len(kernels))}
-    if least:
-        kinds = np.array([kernel_kind(kernel) for kernel in kernels])
-        counts = Counter(kinds.tolist())
-        frequent = sorted(kind for kind, count in counts.items() if kind and count >= least)
-        rows |= {kind: np.flatnonzero(kinds == kind) for kind in frequent}
-    return rows
+    """Positions of the kernels of each kind that has ``least`` of them, or more."""
+    kinds = np.array([kernel_kind(kernel) for kernel in kernels])
+    counts = Counter(kinds.tolist())
+    frequent = sorted(kind for kind, count in counts.items() if kind and count >= least)
+    return {kind: np.flatnonzero(kinds == kind) for kind in frequent}
 
 
 def _boost(

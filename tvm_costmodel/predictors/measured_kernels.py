@@ -1,8 +1,9 @@
-"""The sum of a network's own measured kernels: what no kernel-sum can do better than.
+"""The sum of a network's own measured kernels: kernel-sum that knows every kernel.
 
-No prediction, but a bound to compare with: a predictor of kernels that makes no error at all still
-has what the sum is off the latency of the network, since a kernel alone finds its data elsewhere in
-the caches than in its network. It needs the network measured, kernel by kernel.
+No prediction, but a mark to compare with: a predictor that answers with the measured time of each
+kernel still has what the sum is off the latency of the network, since a kernel alone finds its data
+elsewhere in the caches than in its network. Where single timings are noisy, one that has learned
+from many may be nearer. It needs the network measured, kernel by kernel.
 """
 
 from __future__ import annotations
