@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from measure.database import Database
-from measure.protocol import Protocol
+from measure.protocol import STANDARDS
 from measure.records import KernelTimes
 from tvm_costmodel.measurements import open_measurements
 
@@ -79,7 +79,7 @@ def main() -> None:
     """Print the lines of every platform."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", help="a measurement database or a directory of Parquet files")
-    parser.add_argument("--protocol", default=Protocol().name)
+    parser.add_argument("--protocol", default=STANDARDS[0])
     arguments = parser.parse_args()
     with open_measurements(arguments.data) as database:
         for platform in database.platforms():

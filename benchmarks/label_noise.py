@@ -12,18 +12,15 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import select
 
-from measure.conditions import is_disturbed
 from measure.database import Database
 from measure.database.connection import platform_id
-from measure.database.schema import BlockRow, MeasurementRow
-from measure.protocol import Protocol, Samples, label
+from measure.database.queries import stored_rounds
+from measure.protocol import STANDARDS, Samples, label
 from tvm_costmodel.measurements import open_measurements
 
 Statistic = Callable[[Samples], float]
@@ -43,49 +40,40 @@ TIME_CLASSES_S = (0.0, 60.0, 300.0, 1800.0, 7200.0, 28800.0, np.inf)
 
 
 @dataclass(frozen=True)
-class StoredRound:
-    """One timing round: start in s since the epoch, samples in ms, whether it was disturbed."""
+class TimedRound:
+    """One timing round: start in s since the epoch, samples in ms that count, if undisturbed."""
 
     started_at: float
     samples: Samples
     disturbed: bool
 
 
-def read_rounds(database: Database, platform: str, protocol: str) -> list[list[StoredRound]]:
+def read_rounds(database: Database, platform: str, protocol: str | None) -> list[list[TimedRound]]:
     """The rounds of each network in the order in which they were timed."""
-    networks: dict[str, list[StoredRound]] = defaultdict(list)
     with database.session() as session:
-        query = (
-            select(MeasurementRow, BlockRow.drift)
-            .outerjoin(BlockRow, MeasurementRow.block_id == BlockRow.id)
-            .where(MeasurementRow.platform_id == platform_id(session, platform))
-            .where(MeasurementRow.protocol == protocol)
-            .order_by(MeasurementRow.started_at)
+        stored = stored_rounds(session, platform_id(session, platform), protocol)
+    return [
+        sorted(
+            (TimedRound(e.started_at.timestamp(), e.steady, e.disturbed) for e in rounds),
+            key=lambda entry: entry.started_at,
         )
-        for row, drift in session.execute(query):
-            networks[row.network].append(
-                StoredRound(
-                    started_at=row.started_at.timestamp(),
-                    samples=row.samples,
-                    disturbed=is_disturbed(row.conditions, drift),
-                )
-            )
-    return list(networks.values())
+        for rounds in stored.values()
+    ]
 
 
-def errors(estimates: Iterable[StoredRound], truths: Iterable[StoredRound], of: Statistic) -> float:
+def errors(estimates: Iterable[TimedRound], truths: Iterable[TimedRound], of: Statistic) -> float:
     """Mean error of each estimate against each truth but itself; NaN where there is no pair."""
     pairs = [(a, b) for a, b in itertools.product(estimates, truths) if a is not b]
     found = [abs(of(a.samples) / of(b.samples) - 1) for a, b in pairs]
     return float(np.mean(found)) if found else np.nan
 
 
-def noise(rounds: Sequence[StoredRound], of: Statistic) -> float:
+def noise(rounds: Sequence[TimedRound], of: Statistic) -> float:
     """Error of each round against each other; NaN for one round."""
     return errors(rounds, rounds, of)
 
 
-def pooled_noise(rounds: Sequence[StoredRound], count: int, of: Statistic) -> float:
+def pooled_noise(rounds: Sequence[TimedRound], count: int, of: Statistic) -> float:
     """Error of the first ``count`` rounds together against the next ``count``; NaN if fewer."""
     if len(rounds) < 2 * count:
         return np.nan
@@ -126,7 +114,7 @@ def print_table(title: str, rows: Iterable[tuple[str, Sequence[float]]]) -> None
             print(f"  {name:<40}{known.size:>7}" + "".join(f"{100 * x:>9.2f}" for x in figures))
 
 
-def print_platform(networks: Sequence[Sequence[StoredRound]], protocol: str) -> None:
+def print_platform(networks: Sequence[Sequence[TimedRound]], protocol: str) -> None:
     """All tables of one platform."""
     of: Statistic = functools.partial(label, protocol=protocol)
     quiet = [[entry for entry in rounds if not entry.disturbed] for rounds in networks]
@@ -174,7 +162,7 @@ def main() -> None:
     """Print the tables of every platform."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", help="a measurement database or a directory of Parquet files")
-    parser.add_argument("--protocol", default=Protocol().name)
+    parser.add_argument("--protocol", default=STANDARDS[0])
     arguments = parser.parse_args()
     with open_measurements(arguments.data) as database:
         for platform in database.platforms():

@@ -29,6 +29,7 @@ from measure.errors import (
     TimeLimitError,
     WorkerError,
 )
+from measure.probes import Reading
 from measure.protocol import Protocol
 from measure.records import KernelTimes, KernelTiming, Round
 from measure.rpc.address import RpcAddress, is_remote
@@ -90,6 +91,9 @@ class Worker:
         device: what runs the networks: ``local``, or ``rpc://host:port/key`` with the address of
             a tracker and the key under which the device's servers registered there.
 
+    Attributes:
+        reference: times of the probes on the quiet device; without them nothing is probed.
+
     Raises:
         UnknownToolchainError, InterpreterError: there is no such toolchain, or no Python for it.
         InputError: one of ``cpus`` is no CPU that this process may use, or ``device`` has another
@@ -110,6 +114,7 @@ class Worker:
         self.device = _checked_device(device)
         self.cpus = _checked_cpus(cpus, self.device)
         self.limits = limits or Limits()
+        self.reference: Reading | None = None
         self._interpreter = toolchain_interpreter(toolchain)
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
@@ -154,6 +159,23 @@ class Worker:
         except MeasurementError as error:
             raise WorkerError(f"device {self.device} has no fingerprint: {error}") from error
         return None if values is None else Fingerprint.from_dict(values)
+
+    def watch(self, duration_s: float) -> Reading | None:
+        """How fast the device can be: times of its probes while it is quiet.
+
+        None where it cannot run them. Takes ``duration_s``, so that it is quiet at some time.
+
+        Raises:
+            DeviceError: the device cannot be reached, or was lost.
+            WorkerError: the probes cannot be run for another reason.
+        """
+        request = {"device": self.device, "cpus": self.cpus, "watch_s": duration_s}
+        limit_s = self.limits.device_s + duration_s
+        try:
+            found = self._ask("reference", "run", self.device, limit_s, request)
+        except MeasurementError as error:
+            raise WorkerError(f"device {self.device} cannot be probed: {error}") from error
+        return None if found is None else (found[0], found[1])
 
     def build(
         self, network: str, model: Path, target: str, directory: Path, seed: int = 0
@@ -218,6 +240,7 @@ class Worker:
             "seed": seed,
             "cpus": self.cpus,
             "device": self.device,
+            "reference": self.reference,
         }
 
     def abort(self) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from measure.errors import ProtocolError
+from measure.probes import Probing, quiet_and_adjusted
 
 Samples = npt.NDArray[np.float64]
 Timer = Callable[[int], float]
@@ -26,8 +27,20 @@ Clock = Callable[[], float]
 StopReason = Literal["settled", "max_samples", "max_round_s"]
 
 _QUANTILES = {"lq": 0.25, "median": 0.5}
-_STANDARD = "v1"
-_STANDARD_NAME = f"{_STANDARD}-lq"
+_STANDARD_NAME = "v2-median"
+STANDARDS = (_STANDARD_NAME, "v1-lq")
+"""The standard protocol and those before it, newest first; what they measured stays valid."""
+_FIXED: dict[str, dict[str, float]] = {
+    "v2": {},
+    "v1": {
+        "min_sample_s": 0.1,
+        "min_samples": 5,
+        "max_round_s": 2.5,
+        "interval": 0.01,
+        "kernel_repeats": 5,
+    },
+}
+"""What protocols of these names set, where it is no default."""
 _BOOTSTRAP_RESAMPLES = 1000
 # A sample shorter than asked costs precision, one longer only time: aim a little above.
 _CALIBRATION_MARGIN = 1.1
@@ -39,29 +52,29 @@ class Protocol:
     """Settings of one timing round; a latency is comparable with others of the same name only.
 
     Args:
-        name: ends in the statistic that is the label: ``-lq`` (lower quartile, for machines shared
-            with others) or ``-median``. ``v1`` before it stands for the defaults; any other
-            settings need another name.
+        name: ends in the statistic that is the label: ``-median``, or ``-lq`` (lower quartile, for
+            machines that are shared and have no probes). ``v2`` before it stands for the defaults,
+            ``v1`` for what they once were; any other settings need another name.
         warmup_s: at least this long the network runs before the first sample; calibration counts.
         min_sample_s: a sample averages as many inferences as fit in this time, at least one.
         min_samples: samples of a round, however long they take.
-        max_samples: a round ends here.
+        max_samples: a round ends when so many count; with probes, those of a quiet device.
         max_round_s: a round ends here, once it has ``min_samples``.
-        interval: a round ends when the bootstrap interval of its median is within plus or minus
-            this part of the median.
+        interval: a round ends when ``min_samples`` count, and the bootstrap interval of their
+            median is within plus or minus this part of the median.
         confidence: of that interval.
-        kernel_repeats: samples of each kernel.
+        kernel_repeats: samples of each kernel that count.
     """
 
     name: str = _STANDARD_NAME
     warmup_s: float = 0.1
-    min_sample_s: float = 0.1
-    min_samples: int = 5
+    min_sample_s: float = 0.04
+    min_samples: int = 10
     max_samples: int = 50
-    max_round_s: float = 2.5
-    interval: float = 0.01
+    max_round_s: float = 2.0
+    interval: float = 0.015
     confidence: float = 0.95
-    kernel_repeats: int = 5
+    kernel_repeats: int = 7
 
     def __post_init__(self) -> None:
         statistic = self.name.rpartition("-")[2]
@@ -75,13 +88,24 @@ class Protocol:
                 f"protocol {self.name!r}: expected 1 <= min_samples <= max_samples, "
                 f"got {self.min_samples} and {self.max_samples}"
             )
-        settings = [field for field in dataclasses.fields(self) if field.name != "name"]
-        changed = [field.name for field in settings if getattr(self, field.name) != field.default]
-        if self.name.rpartition("-")[0] == _STANDARD and changed:
+        fixed = _FIXED.get(self.name.rpartition("-")[0])
+        changed = [
+            field.name
+            for field in dataclasses.fields(self)
+            if fixed is not None
+            and field.name != "name"
+            and getattr(self, field.name) != fixed.get(field.name, field.default)
+        ]
+        if changed:
             raise ProtocolError(
                 f"protocol {self.name!r} has fixed settings, but {', '.join(changed)} "
                 "differ: give the protocol another name, such as 'quick-lq'"
             )
+
+    @classmethod
+    def standard(cls, name: str = _STANDARD_NAME) -> Protocol:
+        """The standard protocol ``name``, one of ``STANDARDS``."""
+        return cls(name=name, **_FIXED[name.rpartition("-")[0]])  # type: ignore[arg-type]
 
     def to_dict(self) -> dict[str, Any]:
         """The settings as plain JSON values."""
@@ -138,7 +162,7 @@ class Sampling:
 
 @dataclass(frozen=True, kw_only=True)
 class KernelSampling:
-    """Samples in ms of each kernel, ``[kernel_repeats, num_kernels]``, means of ``inner_count``."""
+    """Samples in ms of each kernel, ``[num_samples, num_kernels]``, means of ``inner_count``."""
 
     samples: Samples
     inner_count: int
@@ -146,7 +170,12 @@ class KernelSampling:
 
 
 def sample_latency(
-    time: Timer, protocol: Protocol, *, seed: int = 0, clock: Clock = _time.perf_counter
+    time: Timer,
+    protocol: Protocol,
+    *,
+    seed: int = 0,
+    clock: Clock = _time.perf_counter,
+    probing: Probing | None = None,
 ) -> Sampling:
     """Warm up, calibrate the inner count and sample until the median is known well enough."""
     start = clock()
@@ -156,7 +185,13 @@ def sample_latency(
     while clock() - start < protocol.warmup_s:
         time(number)
     warmup_s = clock() - start
-    samples, stop, interval = sample(lambda: time(number) / number, protocol, seed, clock)
+
+    def one_sample() -> float:
+        if probing is not None and number > 1:
+            time(1)  # finds the caches as the probes left them
+        return time(number) / number
+
+    samples, stop, interval = sample(one_sample, protocol, seed, clock, probing)
     return Sampling(
         samples=samples,
         first_ms=first_s * 1e3,
@@ -191,24 +226,33 @@ def calibrate(time: Timer, protocol: Protocol) -> Calibration:
 
 
 def sample(
-    time: Callable[[], float], protocol: Protocol, seed: int, clock: Clock
+    time: Callable[[], float],
+    protocol: Protocol,
+    seed: int,
+    clock: Clock,
+    probing: Probing | None = None,
 ) -> tuple[Samples, StopReason, tuple[float, float]]:
-    """Samples in ms of ``time()`` (in s), what ended them and the interval of their median."""
+    """Samples in ms of ``time()`` (in s), what ended them and the interval of their median.
+
+    With ``probing`` each sample waits for a quiet device as long as the round may last, and the
+    interval is that of the samples that count.
+    """
     rng = np.random.default_rng(seed)
-    start = clock()
-    samples: list[float] = []
+    taken = _Taken(protocol, clock, probing)
     while True:
-        samples.append(time() * 1e3)
-        if len(samples) < protocol.min_samples:
+        taken.take(lambda: time() * 1e3)
+        if len(taken) < protocol.min_samples:
             continue
-        values = np.array(samples)
-        interval = median_interval(values, protocol.confidence, rng)
-        if is_settled(values, interval, protocol):
-            return values, "settled", interval
-        if clock() - start >= protocol.max_round_s:
-            return values, "max_round_s", interval
-        if len(samples) >= protocol.max_samples:
-            return values, "max_samples", interval
+        counting = taken.counting()
+        interval = median_interval(
+            counting if len(counting) else taken.values(), protocol.confidence, rng
+        )
+        if len(counting) >= protocol.min_samples and is_settled(counting, interval, protocol):
+            return taken.values(), "settled", interval
+        if taken.is_late():
+            return taken.values(), "max_round_s", interval
+        if len(counting) >= protocol.max_samples:
+            return taken.values(), "max_samples", interval
 
 
 def is_settled(samples: Samples, interval: tuple[float, float], protocol: Protocol) -> bool:
@@ -239,8 +283,9 @@ def sample_kernels(
     protocol: Protocol,
     *,
     clock: Clock = _time.perf_counter,
+    probing: Probing | None = None,
 ) -> KernelSampling:
-    """Time every kernel ``kernel_repeats`` times.
+    """Time every kernel ``kernel_repeats`` times; with ``probing``, while the device is quiet.
 
     ``time(number, repeat)`` gives the mean in ms of each kernel over ``number`` runs. The number is
     such that a sweep over all kernels lasts ``min_sample_s``, so one run for a slow network.
@@ -249,8 +294,58 @@ def sample_kernels(
     first = np.asarray(time(1, 1), dtype=np.float64)
     sweep_s = float(first.sum()) * 1e-3
     number = max(1, math.ceil(protocol.min_sample_s / max(sweep_s, 1e-6)))
-    samples = np.asarray(time(number, protocol.kernel_repeats), dtype=np.float64)
+    if probing is None:
+        samples = np.asarray(time(number, protocol.kernel_repeats), dtype=np.float64)
+    else:
+        samples = _sweeps(lambda: time(number, 1)[0], protocol, clock, probing)
     return KernelSampling(samples=samples, inner_count=number, duration_s=clock() - start)
+
+
+def _sweeps(
+    time: Callable[[], np.ndarray], protocol: Protocol, clock: Clock, probing: Probing
+) -> Samples:
+    """Samples of all kernels at once, until enough of them count or the time of a round is over."""
+    taken = _Taken(protocol, clock, probing)
+    wanted = protocol.kernel_repeats
+    while len(taken) < wanted or not (taken.is_late() or len(taken.counting()) >= wanted):
+        taken.take(time)
+    return taken.values()
+
+
+class _Taken:
+    """The samples of one round so far, with what the probes said around each."""
+
+    def __init__(self, protocol: Protocol, clock: Clock, probing: Probing | None) -> None:
+        self._samples: list[float | np.ndarray] = []
+        self._protocol = protocol
+        self._clock = clock
+        self._probing = probing
+        self._start_s = clock()
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def take(self, time: Callable[[], float | np.ndarray]) -> None:
+        """Take one more, when the device is quiet or the round has lasted as long as it may."""
+        if self._probing is not None:
+            self._probing.await_quiet(lambda: not self.is_late())
+        self._samples.append(time())
+        if self._probing is not None:
+            self._probing.sampled()
+
+    def values(self) -> Samples:
+        """All samples, along the first axis."""
+        return np.array(self._samples, dtype=np.float64)
+
+    def counting(self) -> Samples:
+        """Those that count, adjusted to the reference of the device, along the first axis."""
+        if self._probing is None:
+            return self.values()
+        return quiet_and_adjusted(self.values().T, self._probing.notes()).T
+
+    def is_late(self) -> bool:
+        """Whether the round has lasted as long as it may."""
+        return self._clock() - self._start_s >= self._protocol.max_round_s
 
 
 def label(samples: Samples, protocol: str | Protocol = _STANDARD_NAME) -> float:

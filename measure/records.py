@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx
 
+from measure.probes import steady
 from measure.protocol import Samples
 from relay_frontend.kernel import Kernel
 
@@ -31,6 +32,11 @@ class Round:
     samples: Samples
     conditions: Mapping[str, Any]
 
+    @property
+    def steady(self) -> Samples:
+        """The samples that count, by :func:`measure.probes.steady`."""
+        return steady(self.samples, self.conditions)
+
 
 @dataclass(frozen=True, kw_only=True)
 class KernelTiming:
@@ -48,7 +54,8 @@ class KernelTimes:
 
     Args:
         kernels: one per call, in call order.
-        samples: in ms, ``[num_kernels, num_samples]``, those of several timings side by side.
+        samples: in ms, ``[num_kernels, num_samples]``, those of several timings side by side; raw
+            from a worker, those that count (:func:`measure.probes.steady`) from a database.
         timings: those that the samples are from; what databases of the first schema did not record
             is left out.
         disturbed: whether other work or a drift of the device disturbed all the timings there are.
@@ -77,8 +84,9 @@ class Latency:
 
     Args:
         label_ms: the latency by the protocol's statistic, over all samples of ``rounds``.
-        rounds: raw samples in ms, one vector per round: of the undisturbed rounds, or of all where
-            there is none.
+        rounds: the samples in ms that count, one vector per round: of the undisturbed rounds, or
+            of all where there is none.
+        protocol: by which they were timed.
         noise: relative error of one round's label against another's; None for one round.
         disturbed: whether all rounds were disturbed by other work on the machine.
         trusted: whether enough undisturbed rounds agree on the label; see :mod:`measure.trust`.
@@ -86,6 +94,7 @@ class Latency:
 
     label_ms: float
     rounds: tuple[Samples, ...]
+    protocol: str
     noise: float | None
     disturbed: bool
     trusted: bool = False

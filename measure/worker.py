@@ -28,6 +28,7 @@ import onnx
 
 from measure.conditions import ConditionsRecorder
 from measure.errors import DeviceError
+from measure.probes import Prober, Probing, RoundOfCpus, watch
 from measure.protocol import Protocol, sample_kernels, sample_latency
 from measure.rpc.address import RpcAddress, is_remote, with_limit
 from measure.toolchains import load_toolchain
@@ -90,7 +91,8 @@ def measure(toolchain: Toolchain, request: Request) -> dict[str, Any]:
     artifact = _load_checked(toolchain, request)
     started_at = time.time()
     recorder = ConditionsRecorder(artifact.read_counters)
-    sampling = sample_latency(artifact.time, protocol, seed=request["seed"])
+    probing = _probing(artifact, request)
+    sampling = sample_latency(artifact.time, protocol, seed=request["seed"], probing=probing)
     return {
         "started_at": started_at,
         "duration_s": sampling.duration_s,
@@ -99,6 +101,7 @@ def measure(toolchain: Toolchain, request: Request) -> dict[str, Any]:
         "conditions": {
             **recorder.finish(),
             **sampling.notes(),
+            **_probe_notes(probing),
             **_settings(request),
         },
     }
@@ -109,7 +112,9 @@ def time_kernels(toolchain: Toolchain, request: Request) -> dict[str, Any]:
     artifact = _load_checked(toolchain, request)
     started_at = time.time()
     recorder = ConditionsRecorder(artifact.read_counters)
-    sampling = sample_kernels(artifact.time_kernels, Protocol(**request["protocol"]))
+    probing = _probing(artifact, request)
+    protocol = Protocol(**request["protocol"])
+    sampling = sample_kernels(artifact.time_kernels, protocol, probing=probing)
     samples = sampling.samples
     if samples.shape[1] != len(artifact.kernels):
         raise ValueError(
@@ -123,9 +128,26 @@ def time_kernels(toolchain: Toolchain, request: Request) -> dict[str, Any]:
             "started_at": started_at,
             "duration_s": sampling.duration_s,
             "inner_count": sampling.inner_count,
-            "conditions": {**recorder.finish(), **_settings(request)},
+            "conditions": {
+                **recorder.finish(),
+                **_probe_notes(probing),
+                **_settings(request),
+            },
         },
     }
+
+
+def reference(_toolchain: Toolchain, request: Request) -> list[float] | None:
+    """Times of the probes while ``device`` is quiet; None where it cannot run them."""
+    _pin(request)
+    if not is_remote(request["device"]):
+        return list(watch(Prober(), request["watch_s"], _mover(request)))
+    from measure.rpc.connection import open_place  # noqa: PLC0415 - needs a TVM
+
+    place = open_place(with_limit(request["device"], request["limit_s"]))
+    with place.checked("running probes"):
+        read = place.prober()
+        return None if read is None else list(watch(read, request["watch_s"]))
 
 
 _OPERATIONS: dict[str, Callable[[Toolchain, Request], Any]] = {
@@ -136,18 +158,46 @@ _OPERATIONS: dict[str, Callable[[Toolchain, Request], Any]] = {
     "graph": graph,
     "measure": measure,
     "time_kernels": time_kernels,
+    "reference": reference,
 }
 
 
 def _settings(request: Request) -> dict[str, Any]:
     """What the harness set for a timing, as a part of its conditions."""
-    return {"threads": int(os.environ.get("TVM_NUM_THREADS", "0")), "cpus": request["cpus"]}
+    return {"threads": _threads(), "cpus": request["cpus"]}
 
 
-def _load_checked(toolchain: Toolchain, request: Request) -> Artifact:
+def _threads() -> int:
+    """Those of an inference; 0 where nothing was said."""
+    return int(os.environ.get("TVM_NUM_THREADS", "0"))
+
+
+def _probing(artifact: Artifact, request: Request) -> Probing | None:
+    """None where no reference is known, or the device cannot run the probes."""
+    known = request["reference"]
+    read = None if known is None else artifact.prober()
+    return None if read is None else Probing(read, tuple(known), _mover(request))
+
+
+def _mover(request: Request) -> Callable[[], None]:
+    """Goes round the CPUs, where one thread is timed on this machine."""
+    if is_remote(request["device"]) or _threads() != 1:
+        return lambda: None
+    return RoundOfCpus(os.sched_getaffinity(0))
+
+
+def _probe_notes(probing: Probing | None) -> dict[str, Any]:
+    return {} if probing is None else probing.notes()
+
+
+def _pin(request: Request) -> None:
     if request["cpus"] is not None:
         # Threads that the compiled network starts inherit it.
         os.sched_setaffinity(0, request["cpus"])
+
+
+def _load_checked(toolchain: Toolchain, request: Request) -> Artifact:
+    _pin(request)
     device = with_limit(request["device"], request["limit_s"])
     artifact = toolchain.load(Path(request["directory"]), request["seed"], device)
     outputs = artifact.outputs()

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from sqlalchemy import select
 
 ROOT = Path(__file__).parent.parent
 CARD = ROOT / "data" / "README.md"
@@ -25,11 +24,10 @@ HOURS_APART_S = 3600.0
 
 sys.path.insert(0, str(ROOT))
 
-from measure.conditions import is_disturbed  # noqa: E402
 from measure.database import Database  # noqa: E402
+from measure.database.connection import platform_id  # noqa: E402
 from measure.database.parquet import load_parquet  # noqa: E402
-from measure.database.schema import BlockRow, MeasurementRow, PlatformRow  # noqa: E402
-from measure.protocol import label  # noqa: E402
+from measure.database.queries import stored_rounds  # noqa: E402
 from measure.records import Latency, PlatformStats  # noqa: E402
 
 
@@ -77,19 +75,14 @@ def platform_table(database: Database, stats: Sequence[PlatformStats]) -> Iterat
 
 def noises(database: Database, platform: str) -> tuple[list[float], list[float]]:
     """Errors of one round's label against another's by network: near rounds, rounds far apart."""
-    rounds: dict[str, list[tuple[float, float]]] = defaultdict(list)
     with database.session() as session:
-        query = (
-            select(MeasurementRow, BlockRow.drift)
-            .join(PlatformRow, MeasurementRow.platform_id == PlatformRow.id)
-            .outerjoin(BlockRow, MeasurementRow.block_id == BlockRow.id)
-            .where(PlatformRow.name == platform)
-        )
-        for row, drift in session.execute(query):
-            if not is_disturbed(row.conditions, drift):
-                rounds[row.network].append((row.started_at.timestamp(), label(row.samples)))
+        stored = stored_rounds(session, platform_id(session, platform), None)
+    rounds = [
+        [(e.started_at.timestamp(), e.label_ms) for e in found if not e.disturbed]
+        for found in stored.values()
+    ]
     near, far = [], []
-    for entries in rounds.values():
+    for entries in rounds:
         errors: tuple[list[float], list[float]] = ([], [])
         for (t0, a), (t1, b) in itertools.permutations(entries, 2):
             errors[abs(t1 - t0) >= HOURS_APART_S].append(abs(a - b) / b)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from typing import NoReturn
 
 import numpy as np
@@ -20,6 +20,7 @@ from measure.campaign.artifacts import open_store
 from measure.campaign.builds import Builder
 from measure.campaign.context import Context, StoppedError
 from measure.campaign.lane import LOCAL, Lane
+from measure.campaign.machine import alone_on_machine
 from measure.campaign.types import CampaignConfig, Event, LabelSummary, NamedNetwork, Summary
 from measure.client import ToolchainInfo, Worker
 from measure.database import Database
@@ -28,6 +29,7 @@ from measure.database.jobs import JobQueue
 from measure.database.owner import current_owner
 from measure.device import Device, Fingerprint, Platform
 from measure.errors import DeviceError
+from measure.probes import PROBES, Reading
 from measure.protocol import Protocol
 from measure.records import Network
 from measure.rpc.address import RpcAddress
@@ -169,8 +171,29 @@ class _Campaign:
                 dtype=config.dtype,
             )
             context.database.add_platform(platform, fingerprint.device, dict(info.versions))
+            worker.reference = self._reference(worker, platform.name)
             workers[name], platforms[name], described[name] = worker, platform, info
         return Lane(device, workers, platforms, described, anchors, context)
+
+    def _reference(self, worker: Worker, platform: str) -> Reading | None:
+        """What the probes took when the platform was first measured, or take now.
+
+        It must stay the same, since labels refer to it.
+        """
+        context = self._context
+        watch_s = context.config.watch_s
+        if not watch_s:
+            return None
+        known = context.database.reference(platform, context.protocol.name)
+        if known is not None:
+            return known
+        with alone_on_machine() if worker.device == LOCAL else nullcontext():
+            reference = worker.watch(watch_s)
+        if reference is not None:
+            times = zip(PROBES, reference, strict=True)
+            detail = ", ".join(f"{name} {ms:.3f} ms" for name, ms in times)
+            context.report("watched", platform=platform, detail=detail)
+        return reference
 
     def _store_anchors(self) -> list[Network]:
         database = self._context.database

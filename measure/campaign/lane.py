@@ -204,7 +204,8 @@ class Lane:
         self._visit_anchors(blocks, "end")
         for name, block in blocks.items():
             drift = context.database.close_block(block)
-            if drift is not None and drift > MAX_DRIFT:
+            probed = self._workers[self._names[name]].reference is not None
+            if drift is not None and drift > MAX_DRIFT and not probed:
                 context.count(drifted_blocks=1)
                 context.report("drifted", platform=name, detail=f"anchors by {drift:.1%}")
 
@@ -221,7 +222,7 @@ class Lane:
             self._context.database.add_anchor_round(
                 blocks[task.platform.name], task.network.digest, position, finished
             )
-            latency = label(finished.samples, self._context.protocol)
+            latency = label(finished.steady, self._context.protocol)
             self._report("anchor", task, f"{latency:.3f} ms")
 
     def _time_rounds(self, tasks: Sequence[Task], blocks: Mapping[str, int | None]) -> None:
@@ -249,7 +250,7 @@ class Lane:
             )
             disturbed = is_disturbed(finished.conditions)
             context.count(rounds=1, disturbed=disturbed)
-            latency = label(finished.samples, context.protocol)
+            latency = label(finished.steady, context.protocol)
             self._report("round", task, f"{latency:.3f} ms{', disturbed' if disturbed else ''}")
 
         self._guarded(task, measure)

@@ -17,6 +17,7 @@ EventKind = Literal[
     "skipped",
     "unreadable",
     "built",
+    "watched",
     "anchor",
     "round",
     "kernels",
@@ -58,8 +59,9 @@ class Event:
         kind: of a network: ``queued`` (there is work to do), ``skipped`` (there is none),
             ``unreadable``, ``built``, ``round`` and ``kernels`` (finished and stored), ``done``,
             ``failed`` (stored), ``worker-lost``, ``device-lost`` and ``lease-lost`` (will be tried
-            again). Of a device: ``anchor`` (an anchor was measured), ``drifted`` (a block must be
-            measured again), ``quarantined``.
+            again). Of a device: ``watched`` (its probes, before it is first measured), ``anchor``
+            (an anchor was measured), ``drifted`` (a block must be measured again),
+            ``quarantined``.
         network: name of the network; empty where the event is about a device.
         platform: name of the platform; empty where the event is about all of them.
         detail: label of the round in ms, seconds of the build, or the error.
@@ -140,13 +142,15 @@ class CampaignConfig:
         retry_failed: try again what failed in an earlier campaign.
         threads: threads that one inference may use.
         cpus: CPUs of this machine that timings may use; None for all.
+        watch_s: how long to watch a device that was not measured before, for how fast its probes
+            can be (:mod:`measure.probes`); 0 does without probes.
         dtype: element type of weights and activations.
         seed: of the order.
         lease_s: a job whose process has not been heard of for so long goes to another.
         limits: time and memory of each stage.
     """
 
-    rounds: int = 2
+    rounds: int = 3
     max_retakes: int = 2
     kernels: bool = True
     anchors: bool = True
@@ -159,6 +163,7 @@ class CampaignConfig:
     retry_failed: bool = False
     threads: int = 1
     cpus: tuple[int, ...] | None = None
+    watch_s: float = 20.0
     dtype: str = "float32"
     seed: int = 0
     lease_s: float = 900.0

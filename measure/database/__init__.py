@@ -8,7 +8,7 @@ of work, so that a campaign can be stopped anywhere.
 
 from __future__ import annotations
 
-from measure.database.queries import STANDARD_PROTOCOL, Queries
+from measure.database.queries import Queries
 from measure.database.stats import platform_stats
 from measure.database.store import Store, check_platform
 from measure.database.verify import problems
@@ -23,8 +23,11 @@ class Database(Store, Queries):
     One instance per thread is not needed: every method uses a transaction of its own.
     """
 
-    def stats(self, protocol: str = STANDARD_PROTOCOL) -> list[PlatformStats]:
-        """What is stored, platform by platform; latencies and jobs are those of ``protocol``."""
+    def stats(self, protocol: str | None = None) -> list[PlatformStats]:
+        """What is stored, platform by platform; latencies and jobs are those of ``protocol``.
+
+        Where it is None, those of all standard protocols; see :meth:`latencies`.
+        """
         platforms = self.platforms()
         with self.session() as session:
             return [platform_stats(session, platform, protocol) for platform in platforms]

@@ -28,18 +28,18 @@ from measure.database.schema import (
     PlatformRow,
 )
 from measure.errors import DatabaseError
-from measure.protocol import Protocol, Samples, label, label_noise
+from measure.probes import Reading, steady
+from measure.protocol import STANDARDS, Samples, label, label_noise
 from measure.records import KernelTimes, KernelTiming, Latency, Network, Work
 from measure.trust import Evidence, judge
 from relay_frontend.kernel import Kernel
-
-STANDARD_PROTOCOL = Protocol().name
 
 
 @dataclass(frozen=True)
 class StoredRound:
     """A timing round: samples in ms, its conditions, and the drift of its block, if known."""
 
+    protocol: str
     samples: Samples
     started_at: datetime
     conditions: Mapping[str, Any]
@@ -49,6 +49,16 @@ class StoredRound:
     def disturbed(self) -> bool:
         """Whether other work or a drift of the device disturbed it."""
         return is_disturbed(self.conditions, self.drift)
+
+    @property
+    def steady(self) -> Samples:
+        """The samples that count, by :func:`measure.probes.steady`."""
+        return steady(self.samples, self.conditions)
+
+    @property
+    def label_ms(self) -> float:
+        """The label of this round alone."""
+        return label(self.steady, self.protocol)
 
 
 @dataclass(frozen=True)
@@ -62,32 +72,54 @@ class StoredTiming:
     drift: float | None
 
     @property
+    def conditions(self) -> Mapping[str, Any]:
+        """Those of the timing; empty where they were not recorded."""
+        return {} if self.timing is None else self.timing.conditions
+
+    @property
     def disturbed(self) -> bool:
         """Whether other work or a drift of the device disturbed it."""
-        return is_disturbed({} if self.timing is None else self.timing.conditions, self.drift)
+        return is_disturbed(self.conditions, self.drift)
+
+
+def protocols_of(protocol: str | None) -> tuple[str, ...]:
+    """The names of protocols that ``protocol`` stands for: itself, or where None all standards."""
+    return STANDARDS if protocol is None else (protocol,)
 
 
 def stored_rounds(
-    session: Session, platform: int, protocol: str, *conditions: ColumnElement[bool]
+    session: Session, platform: int, protocol: str | None, *conditions: ColumnElement[bool]
 ) -> dict[str, list[StoredRound]]:
-    """The rounds on a platform that fulfil all ``conditions``, by network digest."""
+    """The rounds on a platform that fulfil all ``conditions``, by network digest.
+
+    Those of one protocol; where it is None, of the newest standard by which there are rounds of the
+    network.
+    """
+    names = protocols_of(protocol)
     query = (
         select(
             MeasurementRow.network,
+            MeasurementRow.protocol,
             MeasurementRow.samples,
             MeasurementRow.started_at,
             MeasurementRow.conditions,
             BlockRow.drift,
         )
         .outerjoin(BlockRow, MeasurementRow.block_id == BlockRow.id)
-        .where(MeasurementRow.platform_id == platform, MeasurementRow.protocol == protocol)
+        .where(MeasurementRow.platform_id == platform, MeasurementRow.protocol.in_(names))
         .where(*conditions)
         .order_by(MeasurementRow.network, MeasurementRow.round)
     )
     rounds: dict[str, list[StoredRound]] = defaultdict(list)
     for network, *values in session.execute(query):
         rounds[network].append(StoredRound(*values))
-    return dict(rounds)
+    return {network: _newest(found, names) for network, found in rounds.items()}
+
+
+def _newest(rounds: Sequence[StoredRound], protocols: Sequence[str]) -> list[StoredRound]:
+    """Those of the first of ``protocols`` that has any."""
+    first = min((entry.protocol for entry in rounds), key=protocols.index)
+    return [entry for entry in rounds if entry.protocol == first]
 
 
 def stored_kernels(
@@ -128,20 +160,20 @@ def used_timings(stored: Sequence[StoredTiming]) -> list[StoredTiming]:
     return [entry for entry in stored if not entry.disturbed] or list(stored)
 
 
-def latency_of(stored: Sequence[StoredRound], protocol: str) -> Latency:
-    """What one or more rounds of a network say of its latency."""
+def latency_of(stored: Sequence[StoredRound]) -> Latency:
+    """What one or more rounds of a network by one protocol say of its latency."""
+    protocol = stored[0].protocol
     undisturbed = [entry for entry in stored if not entry.disturbed]
-    rounds = tuple(entry.samples for entry in undisturbed or stored)
+    rounds = tuple(entry.steady for entry in undisturbed or stored)
     label_ms = label(np.concatenate(rounds), protocol)
     evidence = [
-        Evidence.of_round(
-            label(entry.samples, protocol), entry.started_at, entry.conditions, entry.drift
-        )
+        Evidence.of_round(entry.label_ms, entry.started_at, entry.conditions, entry.drift)
         for entry in undisturbed
     ]
     return Latency(
         label_ms=label_ms,
         rounds=rounds,
+        protocol=protocol,
         noise=label_noise(rounds, protocol),
         disturbed=not undisturbed,
         trusted=judge(evidence, label_ms).trusted,
@@ -185,19 +217,20 @@ class Queries(OpenDatabase):
                 raise DatabaseError(f"no network with the digest {digest!r} in this database")
             return _network(row)
 
-    def latencies(self, platform: str, protocol: str = STANDARD_PROTOCOL) -> dict[str, Latency]:
+    def latencies(self, platform: str, protocol: str | None = None) -> dict[str, Latency]:
         """What was measured on ``platform``, by network digest.
+
+        By the newest standard protocol that a network was measured by, or by the one given; so
+        for the other questions about latencies.
 
         Raises:
             UnknownPlatformError: there is no such platform here; the message lists those there are.
         """
         with self.session() as session:
             rounds = stored_rounds(session, platform_id(session, platform), protocol)
-        return {network: latency_of(found, protocol) for network, found in rounds.items()}
+        return {network: latency_of(found) for network, found in rounds.items()}
 
-    def latency(
-        self, network: str, platform: str, protocol: str = STANDARD_PROTOCOL
-    ) -> Latency | None:
+    def latency(self, network: str, platform: str, protocol: str | None = None) -> Latency | None:
         """What was measured of the network with digest ``network``; None where nothing was.
 
         Raises:
@@ -206,9 +239,9 @@ class Queries(OpenDatabase):
         with self.session() as session:
             key = platform_id(session, platform)
             rounds = stored_rounds(session, key, protocol, MeasurementRow.network == network)
-        return latency_of(rounds[network], protocol) if rounds else None
+        return latency_of(rounds[network]) if rounds else None
 
-    def timing_s(self, platform: str, protocol: str = STANDARD_PROTOCOL) -> dict[str, float]:
+    def timing_s(self, platform: str, protocol: str | None = None) -> dict[str, float]:
         """What all timing rounds of each network on ``platform`` took in s, by digest.
 
         Raises:
@@ -218,19 +251,36 @@ class Queries(OpenDatabase):
         with self.session() as session:
             key = platform_id(session, platform)
             query = query.filter(
-                MeasurementRow.platform_id == key, MeasurementRow.protocol == protocol
+                MeasurementRow.platform_id == key,
+                MeasurementRow.protocol.in_(protocols_of(protocol)),
             )
             return dict(session.execute(query.group_by(MeasurementRow.network)).tuples().all())
 
-    def label(self, network: str, platform: str, protocol: str = STANDARD_PROTOCOL) -> float | None:
+    def label(self, network: str, platform: str, protocol: str | None = None) -> float | None:
         """The latency in ms of the network with digest ``network``; None where not measured."""
         latency = self.latency(network, platform, protocol)
         return None if latency is None else latency.label_ms
 
+    def reference(self, platform: str, protocol: str) -> Reading | None:
+        """The times of the probes to which labels on ``platform`` refer; None where there are none.
+
+        Raises:
+            UnknownPlatformError: there is no such platform here; the message lists those there are.
+        """
+        with self.session() as session:
+            query = (
+                select(MeasurementRow.conditions)
+                .filter_by(platform_id=platform_id(session, platform), protocol=protocol)
+                .order_by(MeasurementRow.started_at)
+            )
+            conditions = session.scalar(query.limit(1)) or {}
+        known = conditions.get("reference_ms")
+        return None if known is None else (known[0], known[1])
+
     def kernel_times(self, platform: str) -> dict[str, KernelTimes]:
         """Kernel calls and their samples on ``platform``, by network digest, in call order.
 
-        The samples are those of the undisturbed timings, or of all where there is none.
+        The samples are those that count of the undisturbed timings, or of all where there is none.
         """
         samples: dict[int, list[Samples]] = defaultdict(list)
         with self.session() as session:
@@ -347,7 +397,9 @@ def _kernel_times(
     """The samples of all ``timings``, which all are disturbed or none is."""
     return KernelTimes(
         kernels=kernels,
-        samples=np.concatenate([np.stack(samples[entry.id]) for entry in timings], axis=1),
+        samples=np.concatenate(
+            [steady(np.stack(samples[entry.id]), entry.conditions) for entry in timings], axis=1
+        ),
         timings=tuple(entry.timing for entry in timings if entry.timing is not None),
         disturbed=timings[0].disturbed,
     )

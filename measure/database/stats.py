@@ -11,16 +11,16 @@ from sqlalchemy.orm import Session
 
 from measure.database.connection import platform_id
 from measure.database.jobs import count_jobs
-from measure.database.queries import latency_of, stored_rounds, stored_timings
+from measure.database.queries import latency_of, protocols_of, stored_rounds, stored_timings
 from measure.database.schema import FailureRow, JobRow, KernelRow, NetworkRow
 from measure.records import Latency, LatencyStats, NoiseStats, PlatformStats
 
 
-def platform_stats(session: Session, platform: str, protocol: str) -> PlatformStats:
-    """What is stored for one platform; latencies and jobs are those of one protocol."""
+def platform_stats(session: Session, platform: str, protocol: str | None) -> PlatformStats:
+    """What is stored for one platform; latencies and jobs by ``protocol``, or by any standard."""
     key = platform_id(session, platform)
     rounds = stored_rounds(session, key, protocol)
-    latencies = {network: latency_of(found, protocol) for network, found in rounds.items()}
+    latencies = {network: latency_of(found) for network, found in rounds.items()}
     families = dict(session.execute(select(NetworkRow.digest, NetworkRow.family)).tuples().all())
     timings = stored_timings(session, key).values()
     calls = select(func.count()).select_from(KernelRow).filter_by(platform_id=key)
@@ -36,7 +36,9 @@ def platform_stats(session: Session, platform: str, protocol: str) -> PlatformSt
         disturbed_kernels=sum(all(entry.disturbed for entry in found) for found in timings),
         failures=_failures(session, key),
         label_noise=_noise_stats(list(latencies.values())),
-        jobs=count_jobs(session, JobRow.platform_id == key, JobRow.protocol == protocol),
+        jobs=count_jobs(
+            session, JobRow.platform_id == key, JobRow.protocol.in_(protocols_of(protocol))
+        ),
     )
 
 

@@ -37,6 +37,7 @@ from measure.errors import (
     PlatformChangedError,
     ProtocolError,
 )
+from measure.probes import steady
 from measure.protocol import Protocol, Samples, label
 from measure.records import KernelTimes, KernelTiming, Round
 from measure.weights import strip_weights
@@ -239,7 +240,10 @@ class Store(OpenDatabase):
             if row is None:
                 raise DatabaseError(f"no block {block} in this database: expected one it opened")
             anchors = session.scalars(select(AnchorRoundRow).filter_by(block_id=block))
-            samples = {(anchor.network, anchor.position): anchor.samples for anchor in anchors}
+            samples = {
+                (anchor.network, anchor.position): steady(anchor.samples, anchor.conditions)
+                for anchor in anchors
+            }
             row.finished_at = now()
             row.drift = _drift(samples, row.protocol)
             return row.drift

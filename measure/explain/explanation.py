@@ -27,8 +27,9 @@ from measure.database.schema import (
     PlatformRow,
     ProtocolRow,
 )
+from measure.probes import steady
 from measure.protocol import (
-    Protocol,
+    STANDARDS,
     Samples,
     between_round_spread,
     label,
@@ -67,9 +68,11 @@ class ExplainedRound:
         calibration: each try at the inner count as its inferences and their seconds.
         inner_count: inferences that each sample averages.
         samples: in ms.
+        steady: those that count, adjusted to the reference of the device; without probes all, as
+            they are.
         stop: what ended the round, as of :class:`measure.protocol.Sampling`.
         label_ms: the round's own label.
-        median_ms: of the samples.
+        median_ms: of the samples that count.
         median_interval_ms: bootstrap interval of it.
         disturbance: why the round does not count; None where nothing is known to have disturbed it.
         unknown: what its device does not tell of other work on it.
@@ -84,6 +87,7 @@ class ExplainedRound:
     calibration: tuple[tuple[int, float], ...] | None
     inner_count: int
     samples: Samples
+    steady: Samples
     stop: str | None
     label_ms: float
     median_ms: float
@@ -156,9 +160,11 @@ class Explanation:
 
 
 def explain(
-    database: Database, digest: str, platform: str, protocol: str = Protocol().name
+    database: Database, digest: str, platform: str, protocol: str | None = None
 ) -> Explanation:
     """Explain the label of the network with this digest.
+
+    By ``protocol``; where it is None, by that which its latency is from.
 
     Raises:
         DatabaseError: the database has no such network.
@@ -166,17 +172,20 @@ def explain(
         ProtocolError: the protocol's name ends in no known statistic.
     """
     network = database.network(digest)
+    if protocol is None:
+        known = database.latency(digest, platform)
+        protocol = STANDARDS[0] if known is None else known.protocol
     with database.session() as session:
         where = session.get_one(PlatformRow, platform_id(session, platform))
         rounds = _rounds(session, digest, where.id, protocol)
-        timings = _timings(session, digest, where.id, protocol)
+        timings = _timings(session, digest, where.id)
         failed = select(FailureRow).filter_by(network=digest, platform_id=where.id)
         failures = tuple(
             (row.stage, row.error) for row in session.scalars(failed.order_by(FailureRow.id))
         )
         device, versions, target = dict(where.device), dict(where.versions), where.target
     used = [entry for entry in rounds if entry.used]
-    samples = [entry.samples for entry in used]
+    samples = [entry.steady for entry in used]
     label_ms = label(np.concatenate(samples), protocol) if samples else None
     trusted, verdict = _judge(rounds, label_ms, failures)
     return Explanation(
@@ -212,7 +221,7 @@ def _rounds(
     rows = list(session.scalars(query))
     if not rows:
         return ()
-    blocks = _blocks(session, {row.block_id for row in rows if row.block_id is not None}, protocol)
+    blocks = _blocks(session, {row.block_id for row in rows if row.block_id is not None})
     in_block = [blocks.get(row.block_id) if row.block_id is not None else None for row in rows]
     reasons = [
         disturbance(row.conditions, None if block is None else block.drift)
@@ -225,14 +234,12 @@ def _rounds(
     )
 
 
-def _timings(
-    session: Session, network: str, platform_id: int, protocol: str
-) -> tuple[ExplainedTiming, ...]:
+def _timings(session: Session, network: str, platform_id: int) -> tuple[ExplainedTiming, ...]:
     """The timings of the kernels in order."""
     found = stored_timings(session, platform_id, KernelTimingRow.network == network)
     stored = found.get(network, [])
     used = {entry.id for entry in used_timings(stored)}
-    blocks = _blocks(session, {e.block for e in stored if e.block is not None}, protocol)
+    blocks = _blocks(session, {e.block for e in stored if e.block is not None})
     timings = []
     for entry in stored:
         query = select(KernelSamplesRow.samples).filter_by(timing_id=entry.id)
@@ -260,10 +267,11 @@ def _round(
     settings: Mapping[str, Any],
 ) -> ExplainedRound:
     notes = row.conditions
+    counting = steady(row.samples, notes)
     interval, steps = notes.get("median_interval_ms"), notes.get("calibration")
     if interval is None:
         rng = np.random.default_rng(row.round)
-        interval = median_interval(row.samples, settings["confidence"], rng)
+        interval = median_interval(counting, settings["confidence"], rng)
     return ExplainedRound(
         number=row.round,
         started_at=row.started_at,
@@ -272,9 +280,10 @@ def _round(
         calibration=None if steps is None else tuple((number, s) for number, s in steps),
         inner_count=row.inner_count,
         samples=row.samples,
+        steady=counting,
         stop=notes.get("stop"),
-        label_ms=label(row.samples, row.protocol),
-        median_ms=float(np.median(row.samples)),
+        label_ms=label(counting, row.protocol),
+        median_ms=float(np.median(counting)),
         median_interval_ms=(interval[0], interval[1]),
         disturbance=reason,
         unknown=unknown_counters(notes),
@@ -283,16 +292,19 @@ def _round(
     )
 
 
-def _blocks(session: Session, numbers: set[int], protocol: str) -> dict[int, ExplainedBlock]:
+def _blocks(session: Session, numbers: set[int]) -> dict[int, ExplainedBlock]:
     """The blocks with these numbers, with those anchors that were visited twice."""
     visits: dict[tuple[int, str], dict[str, float]] = defaultdict(dict)
     query = (
-        select(AnchorRoundRow, NetworkRow.name)
+        select(AnchorRoundRow, NetworkRow.name, BlockRow.protocol)
         .join(NetworkRow, AnchorRoundRow.network == NetworkRow.digest)
+        .join(BlockRow, AnchorRoundRow.block_id == BlockRow.id)
         .where(AnchorRoundRow.block_id.in_(numbers))
     )
-    for visit, name in session.execute(query):
-        visits[visit.block_id, name][visit.position] = label(visit.samples, protocol)
+    for visit, name, protocol in session.execute(query).tuples():
+        visits[visit.block_id, name][visit.position] = label(
+            steady(visit.samples, visit.conditions), protocol
+        )
     return {
         row.id: ExplainedBlock(
             number=row.id,

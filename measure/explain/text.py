@@ -12,6 +12,7 @@ from measure.explain.explanation import (
     ExplainedTiming,
     Explanation,
 )
+from measure.probes import median_slowdowns, quiet_count
 from measure.trust import percent
 
 _HEADINGS: tuple[str, ...] = (
@@ -87,6 +88,9 @@ def _notes(entry: ExplainedRound) -> list[str]:
     if entry.calibration is not None:
         tries = ", ".join(f"{number} in {s * 1e3:.3g} ms" for number, s in entry.calibration)
         result.append(f"Round {entry.number} was calibrated by its runs: {tries}.")
+    probes = _probes(entry.conditions)
+    if probes:
+        result.append(f"Round {entry.number}: {probes}.")
     if entry.disturbance is not None:
         but = " It counts only because no round is undisturbed." if entry.used else ""
         result.append(f"Round {entry.number} was disturbed: {entry.disturbance}.{but}")
@@ -108,6 +112,9 @@ def _timing_notes(entry: ExplainedTiming) -> list[str]:
         f"{name}: {took}, started {_moment(started)} UTC{block}.",
         f"{name} in cores: {_conditions(entry.timing.conditions)}.",
     ]
+    probes = _probes(entry.timing.conditions)
+    if probes:
+        result.append(f"{name}: {probes}.")
     if entry.disturbance is not None:
         but = " It counts only because no timing is undisturbed." if entry.used else ""
         result.append(f"{name} was disturbed: {entry.disturbance}.{but}")
@@ -126,6 +133,19 @@ def _conditions(conditions: Mapping[str, Any]) -> str:
         f"{told('foreign_cpu', '{:.2f}')}, hypervisor {told('steal', '{:.2f}')}; load "
         f"{told('load_1m', '{:.2f}')}, clock {told('clock_mhz', '{:.0f} MHz')}, governor "
         f"{told('governor', '{}')}, threads {told('threads', '{}')}{pinned}"
+    )
+
+
+def _probes(conditions: Mapping[str, Any]) -> str:
+    """What the probes said; empty without them."""
+    counted, slowdowns = quiet_count(conditions), median_slowdowns(conditions)
+    if counted is None or slowdowns is None:
+        return ""
+    quiet, samples = counted
+    times = ", ".join(f"{name} {factor:.2f}" for name, factor in slowdowns.items())
+    return (
+        f"{quiet} of {samples} samples were taken while the device was quiet, in the median of all "
+        f"its probes took {times} times their reference"
     )
 
 

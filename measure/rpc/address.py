@@ -12,6 +12,7 @@ SCHEME = "rpc://"
 FINGERPRINT = "tvm_costmodel.fingerprint"
 COUNTERS = "tvm_costmodel.counters"
 DRAW = "tvm_costmodel.draw"
+PROBE = "tvm_costmodel.probe"
 SET_THREADS = "tvm_costmodel.set_threads"
 TIME_FUNCTION = "tvm_costmodel.time_function"
 

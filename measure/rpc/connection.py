@@ -18,7 +18,16 @@ from tvm.rpc import base as rpc_base
 
 from measure.drawing import Draw, draw
 from measure.errors import DeviceError
-from measure.rpc.address import COUNTERS, DRAW, FINGERPRINT, SET_THREADS, TIME_FUNCTION, RpcAddress
+from measure.probes import Read
+from measure.rpc.address import (
+    COUNTERS,
+    DRAW,
+    FINGERPRINT,
+    PROBE,
+    SET_THREADS,
+    TIME_FUNCTION,
+    RpcAddress,
+)
 from measure.toolchains.place import LocalPlace, Place, to_device
 from relay_frontend.errors import CostModelError
 
@@ -138,6 +147,11 @@ class Connection:
     def read_counters(self) -> Mapping[str, Any] | None:
         """The counters of the session's process and its machine; None from a stock server."""
         return self._ask(COUNTERS)
+
+    def prober(self) -> Read | None:
+        """The probes of the device; None from a stock server."""
+        remote = self._find_function(PROBE)
+        return None if remote is None else lambda: tuple(json.loads(remote()))
 
     def fingerprint(self) -> Mapping[str, Any] | None:
         """What the server says of itself, see `measure.rpc.server`; None from a stock server."""

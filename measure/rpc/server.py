@@ -25,7 +25,16 @@ from tvm.rpc import server as tvm_server
 from measure.conditions import read_counters
 from measure.drawing import Draw, draw
 from measure.errors import DeviceError
-from measure.rpc.address import COUNTERS, DRAW, FINGERPRINT, SET_THREADS, TIME_FUNCTION, parse_host
+from measure.probes import Prober
+from measure.rpc.address import (
+    COUNTERS,
+    DRAW,
+    FINGERPRINT,
+    PROBE,
+    SET_THREADS,
+    TIME_FUNCTION,
+    parse_host,
+)
 from measure.toolchains import TOOLCHAINS, load_toolchain
 from measure.toolchains.base import Toolchain
 from measure.toolchains.place import LocalPlace, to_device
@@ -38,14 +47,17 @@ def register_functions(toolchain: Toolchain) -> None:
 
     - ``fingerprint() -> str``: JSON of this machine's :class:`measure.device.Fingerprint`.
     - ``counters() -> str``: JSON of :func:`measure.conditions.read_counters` of the session.
+    - ``probe() -> str``: JSON of a reading of :class:`measure.probes.Prober`.
     - ``draw(spec: str, seed: int, index: int) -> tensor``: :func:`measure.drawing.draw`.
     - ``time_function(library, name, number, repeat, *tensors) -> str``: JSON of the seconds, see
       :meth:`measure.toolchains.place.Place.time_function`.
     - ``set_threads(number: int)``: threads of an inference; before the session's first one.
     """
     told = toolchain.fingerprint().to_dict()
+    prober = Prober()
     _register(FINGERPRINT, lambda: json.dumps(told))
     _register(COUNTERS, lambda: json.dumps(read_counters()))
+    _register(PROBE, lambda: json.dumps(prober()))
     _register(DRAW, _draw)
     _register(TIME_FUNCTION, _time_function)
     _register(SET_THREADS, _set_threads)

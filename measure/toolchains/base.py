@@ -12,6 +12,7 @@ import onnx
 
 from measure.conditions import read_counters
 from measure.device import Device, Fingerprint
+from measure.probes import Prober, Read
 from relay_frontend.graph import OpGraph
 from relay_frontend.kernel import Kernel
 
@@ -44,6 +45,10 @@ class Artifact(ABC):
         None where the device cannot tell.
         """
         return read_counters()
+
+    def prober(self) -> Read | None:
+        """What runs the probes (`measure.probes`) on the device; None where it cannot."""
+        return Prober()
 
 
 class Toolchain(ABC):

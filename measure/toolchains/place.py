@@ -13,6 +13,7 @@ import tvm
 
 from measure.conditions import read_counters
 from measure.drawing import Draw, draw
+from measure.probes import Prober, Read
 
 
 class Place(Protocol):
@@ -40,6 +41,9 @@ class Place(Protocol):
 
     def read_counters(self) -> Mapping[str, Any] | None:
         """See :func:`measure.conditions.read_counters`; None where nobody can tell."""
+
+    def prober(self) -> Read | None:
+        """What runs the probes there, see :mod:`measure.probes`; None where nobody can."""
 
     def checked(self, doing: str) -> AbstractContextManager[None]:
         """In it, what fails with a lost device raises DeviceError, naming what it was ``doing``."""
@@ -79,6 +83,10 @@ class LocalPlace:
     def read_counters(self) -> Mapping[str, Any]:
         """The counters of this process and its machine."""
         return read_counters()
+
+    def prober(self) -> Read:
+        """The probes of this machine."""
+        return Prober()
 
     def checked(self, doing: str) -> AbstractContextManager[None]:  # noqa: ARG002 - never lost
         """Nothing to check: this process cannot lose itself."""

@@ -20,6 +20,7 @@ from tvm.relax.backend.cpu_generic import pipeline as cpu_pipeline
 from tvm.relax.backend.cuda import pipeline as cuda_pipeline
 
 from measure.drawing import Draw, data
+from measure.probes import Read
 from measure.rpc.connection import open_place
 from measure.toolchains.base import Artifact, Toolchain
 from measure.toolchains.description import (
@@ -181,6 +182,11 @@ class RelaxArtifact(Artifact):
         """See :meth:`Artifact.read_counters`."""
         with self._place.checked("reading counters"):
             return self._place.read_counters()
+
+    def prober(self) -> Read | None:
+        """See :meth:`Artifact.prober`."""
+        with self._place.checked("looking for probes"):
+            return self._place.prober()
 
 
 def _weight(type_: TensorType) -> Draw:

@@ -17,6 +17,7 @@ import tvm
 from tvm.autotvm import tophub
 
 from measure.drawing import Draw, data
+from measure.probes import Read
 from measure.rpc.connection import open_place
 from measure.toolchains.base import Artifact, Toolchain
 from measure.toolchains.description import (
@@ -178,6 +179,11 @@ class RelayArtifact(Artifact):
         """See :meth:`Artifact.read_counters`."""
         with self._place.checked("reading counters"):
             return self._place.read_counters()
+
+    def prober(self) -> Read | None:
+        """See :meth:`Artifact.prober`."""
+        with self._place.checked("looking for probes"):
+            return self._place.prober()
 
     def _create(self, constructor: str) -> Any:
         cpu = tvm.cpu(0)

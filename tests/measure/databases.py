@@ -33,13 +33,14 @@ DEVICE = Device(
 PLATFORM = Platform(device=DEVICE.short_name, toolchain="fake", target="fake -mcpu=z80")
 NAME = PLATFORM.name
 VERSIONS = {"fake": "1", "python": "3.11.1"}
-PROTOCOL = Protocol().name
+LOWER_QUARTILE = Protocol.standard("v1-lq")
+PROTOCOL = LOWER_QUARTILE.name
 A, B = (read_onnx(network("n", layers)).digest for layers in (1, 2))
 
 
 def fill(database: Database) -> None:
     database.add_platform(PLATFORM, DEVICE, VERSIONS)
-    database.add_protocol(Protocol())
+    database.add_protocol(LOWER_QUARTILE)
     for digest, layers in ((A, 1), (B, 2)):
         database.add_network(digest, f"net-{layers}", "relu", layers, network("n", layers))
 

@@ -12,9 +12,8 @@ import pytest
 from measure.database import Database
 from measure.errors import BuildError, DatabaseError, UnknownPlatformError
 from measure.explain import Explanation, explain, lines
-from measure.protocol import Protocol
 from measure.records import Round
-from tests.measure.databases import DEVICE, NAME, PLATFORM, PROTOCOL, kernel_times
+from tests.measure.databases import DEVICE, LOWER_QUARTILE, NAME, PLATFORM, PROTOCOL, kernel_times
 from tests.measure.fake_toolchain import network
 
 A, ANCHOR = "a" * 64, "b" * 64
@@ -27,7 +26,7 @@ UNKNOWN = {"foreign_cpu": None, "steal": None}
 def database() -> Iterator[Database]:
     with Database.in_memory() as database:
         database.add_platform(PLATFORM, DEVICE, {"fake": "1", "python": "3.11.1"})
-        database.add_protocol(Protocol())
+        database.add_protocol(LOWER_QUARTILE)
         database.add_network(A, "net", "relu", 1, network("n", 1))
         database.add_network(ANCHOR, "anchor", "relu", 2, network("n", 2))
         yield database

@@ -65,13 +65,13 @@ def test_calibration_survives_a_clock_that_shows_nothing_for_one_run() -> None:
 
 def test_one_disturbed_run_does_not_make_samples_short() -> None:
     network = FakeNetwork(lambda call: 1.0 if call == 0 else 0.001)
-    assert calibrate(network.time, Protocol()).inner_count >= 100
+    assert calibrate(network.time, Protocol()).inner_count >= 40
 
 
 def test_calibration_keeps_every_try_with_its_time() -> None:
-    network = FakeNetwork(lambda call: 0.06 if call == 0 else 0.05)
+    network = FakeNetwork(lambda call: 0.024 if call == 0 else 0.02)
     calibration = calibrate(network.time, Protocol())
-    assert calibration.steps == ((1, 0.06), (2, 0.1), (2, 0.1))
+    assert calibration.steps == ((1, 0.024), (2, 0.04), (2, 0.04))
     assert calibration.inner_count == 2
 
 
@@ -110,7 +110,7 @@ def test_a_slow_network_gets_its_minimum_of_samples_beyond_the_time_limit() -> N
 
 def test_samples_end_at_their_maximum() -> None:
     network = noisy(0.001, 0.5)
-    protocol = Protocol(name="few-lq", max_samples=7, max_round_s=1e9)
+    protocol = Protocol(name="few-lq", min_samples=5, max_samples=7, max_round_s=1e9)
     sampling = sample_latency(network.time, protocol, clock=network.clock)
     assert len(sampling.samples) == 7
     assert sampling.stop == "max_samples"
@@ -188,7 +188,8 @@ def test_settling_depends_on_the_spread() -> None:
 
 def test_the_label_is_what_the_name_says() -> None:
     samples = np.array([5.0, 1.0, 4.0, 2.0, 3.0])
-    assert label(samples) == 2.0
+    assert label(samples, "noisy-lq") == 2.0
+    assert label(samples) == 3.0
     assert label(samples, "quiet-median") == 3.0
     assert label(samples, Protocol(name="quiet-median")) == 3.0
 
@@ -198,7 +199,8 @@ def test_the_label_is_what_the_name_says() -> None:
     [
         (lambda: Protocol(name="v1"), "ends? in the statistic"),
         (lambda: Protocol(min_sample_s=0.01), "min_sample_s differ: give the protocol another"),
-        (lambda: Protocol(name="v1-median", max_samples=9), "'v1-median'.*max_samples differ"),
+        (lambda: Protocol(name="v2-lq", max_samples=11), "'v2-lq'.*max_samples differ"),
+        (lambda: Protocol(name="v1-lq"), "'v1-lq'.*min_sample_s, min_samples,.* differ"),
         (lambda: Protocol(name="x-lq", min_samples=9, max_samples=8), "min_samples <= max_samples"),
         (lambda: label(np.array([1.0]), "x"), "names no statistic"),
         (lambda: label(np.array([])), "no samples"),
@@ -234,7 +236,7 @@ def test_the_spread_within_rounds_knows_nothing_of_their_distance() -> None:
     assert within_round_spread([near, 7 * near]) == pytest.approx(0.1)
 
 
-@pytest.mark.parametrize(("kernel_ms", "number"), [(0.5, 100), (0.001, 50000), (400.0, 1)])
+@pytest.mark.parametrize(("kernel_ms", "number"), [(0.5, 40), (0.001, 20000), (400.0, 1)])
 def test_a_sweep_over_the_kernels_lasts_the_minimum_sample(kernel_ms: float, number: int) -> None:
     asked: list[tuple[int, int]] = []
 

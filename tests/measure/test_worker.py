@@ -113,7 +113,7 @@ def test_every_request_has_a_fresh_process(worker: Worker, tmp_path: Path) -> No
 def test_kernels_come_with_one_row_of_samples_each(worker: Worker, tmp_path: Path) -> None:
     build(worker, "ok", tmp_path)
     times = worker.time_kernels("ok", tmp_path, QUICK)
-    assert times.samples.tolist() == [[0.25] * 5, [0.75] * 5]
+    assert times.samples.tolist() == [[0.25] * QUICK.kernel_repeats, [0.75] * QUICK.kernel_repeats]
     (timing,) = times.timings
     assert timing.inner_count == 2  # sweeps of 1 ms that last the 2 ms of a sample
     assert timing.conditions["threads"] == 2

@@ -52,7 +52,7 @@ def measure(
     ] = None,
     shape: ShapeOption = None,
     database: DatabaseOption = DEFAULT_DATABASE,
-    rounds: Annotated[int, typer.Option(min=1, help="Timing rounds of each network.")] = 2,
+    rounds: Annotated[int, typer.Option(min=1, help="Timing rounds of each network.")] = 3,
     max_retakes: Annotated[
         int, typer.Option(min=0, help="Further rounds, and timings of kernels, where disturbed.")
     ] = 2,
@@ -64,6 +64,17 @@ def measure(
     cpus: Annotated[
         str, typer.Option(help="CPUs of this machine to pin timings to, by commas: 0,1.")
     ] = "",
+    probes: Annotated[
+        bool, typer.Option(help="See before and after each sample whether the device is quiet.")
+    ] = True,
+    watch: Annotated[
+        float | None,
+        typer.Option(
+            parser=parse_duration,
+            metavar="TIME",
+            help="Watch a new device so long, for how fast its probes can be.  [default: 20s]",
+        ),
+    ] = None,
     budget: Annotated[
         float | None,
         typer.Option(
@@ -105,6 +116,7 @@ def measure(
         anchors=anchors,
         threads=threads,
         cpus=_parse_cpus(cpus),
+        watch_s=(watch or CampaignConfig.watch_s) if probes else 0.0,
         budget_s=budget,
         retry_failed=retry_failed,
         limits=Limits(build_s=build_limit or usual.build_s, round_s=time_limit or usual.round_s),

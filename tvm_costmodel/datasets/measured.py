@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from measure.database import Database
-from measure.database.queries import STANDARD_PROTOCOL
 from measure.records import KernelTimes, Latency
 from relay_frontend.errors import InputError
 from relay_frontend.graph import OpGraph
@@ -98,7 +97,7 @@ def _dataset(
     noise = [np.nan if entry.noise is None else entry.noise for entry in latencies]
     conditions: dict[str, Any] = {
         "source": "measured by tvm-costmodel",
-        "protocol": STANDARD_PROTOCOL,
+        "protocol": ", ".join(sorted({entry.protocol for entry in latencies})),
         "labels of disturbed rounds": sum(entry.disturbed for entry in latencies),
     }
     return Dataset(

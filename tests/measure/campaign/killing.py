@@ -34,7 +34,7 @@ from tests.measure.test_worker import wait_until_gone
 PROTOCOL = Protocol(name="kill-lq", warmup_s=0.0, min_sample_s=0.002, min_samples=3, max_samples=3)
 # Whether other work runs meanwhile must not matter.
 CONFIG = CampaignConfig(
-    rounds=3, block_size=4, max_retakes=0, limits=Limits(build_s=20.0, round_s=20.0)
+    watch_s=0.0, rounds=3, block_size=4, max_retakes=0, limits=Limits(build_s=20.0, round_s=20.0)
 )
 WORK = frozenset({"built", "anchor", "round", "kernels", "done"})
 

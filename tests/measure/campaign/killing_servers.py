@@ -54,6 +54,7 @@ def kill_servers(kills: int, count: int, seed: int, directory: Path) -> Summary:
     ):
         its_tracker.wait_for_servers("board", 1)
         config = CampaignConfig(
+            watch_s=0.0,
             devices=(its_tracker.device("board"),),
             rounds=ROUNDS,
             max_retakes=0,

@@ -32,7 +32,12 @@ from tests.measure.fake_toolchain import SPEC, network
 QUICK = Protocol(name="quick-lq", warmup_s=0.0, min_sample_s=0.002, min_samples=3, max_samples=3)
 # Whether other work runs beside the tests must not matter to them.
 SETTINGS = CampaignConfig(
-    block_size=4, max_retakes=0, anchors=False, limits=Limits(build_s=2.0, round_s=5.0)
+    watch_s=0.0,
+    rounds=2,
+    block_size=4,
+    max_retakes=0,
+    anchors=False,
+    limits=Limits(build_s=2.0, round_s=5.0),
 )
 
 

@@ -70,7 +70,7 @@ def lose(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
 
 def run(database: Database, *devices: str) -> tuple[Summary, list[Event]]:
     events: list[Event] = []
-    config = CampaignConfig(devices=devices, rounds=1, kernels=False, block_size=2)
+    config = CampaignConfig(watch_s=0.0, devices=devices, rounds=1, kernels=False, block_size=2)
     return run_campaign(NETWORKS, [SPEC], database, QUICK, config, events.append), events
 
 

@@ -67,6 +67,7 @@ def run(
     rig: Rig, database: Database, progress: Callable[[Event], None] = lambda _event: None
 ) -> Summary:
     config = CampaignConfig(
+        watch_s=0.0,
         devices=tuple(rig.tracker.device(key) for key in rig.servers),
         rounds=ROUNDS,
         max_retakes=0,

@@ -20,7 +20,7 @@ from tvm_costmodel import campaigns
 @pytest.fixture
 def options(tmp_path):
     """Of a campaign that is quick."""
-    return ("--toolchain", SPEC, "--database", tmp_path / "m.db", "--no-anchors")
+    return ("--toolchain", SPEC, "--database", tmp_path / "m.db", "--no-anchors", "--no-probes")
 
 
 def test_a_build_that_fails_is_one_message_and_exit_code_1(run, write, options):
@@ -122,7 +122,7 @@ def test_waiting_jobs_are_counted_by_toolchain(tmp_path):
         databases.fill(database)
         queue = JobQueue(database, current_owner())
         both = [databases.A, databases.B]
-        queue.add(both, databases.NAME, Protocol().name, rounds=1, kernels=True)
+        queue.add(both, databases.NAME, databases.PROTOCOL, rounds=1, kernels=True)
         queue.lease([databases.NAME], 1)
     assert campaigns.queued_jobs(str(tmp_path / "m.db"), ["tvm-relay"]) == 0
     assert campaigns.queued_jobs(str(tmp_path / "m.db"), ["tvm-relay", "fake"]) == 1

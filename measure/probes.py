@@ -1,0 +1,198 @@
+"""Probes: two small workloads of constant work, whose times show how fast a device is just now.
+
+On shared hardware a neighbour on the same core (hyper-threading) makes everything there up to twice
+as slow, one that streams through the shared cache slows what reaches for memory, and the clock
+moves; no counter of the guest shows any of it. So the probes are run before and after each sample.
+Where a device has once been seen quiet, its *reference*, a sample counts only if the probes around
+it took about as long as then, and it is adjusted for what little they differed. Where one thread
+is timed, it goes to whichever CPU is quiet.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Reading = tuple[float, float]
+"""Times in ms of the probes ``core`` and ``memory``."""
+Read = Callable[[], Reading]
+
+PROBES = ("core", "memory")
+MAX_SLOWDOWNS = (1.15, 1.4)
+"""A device is quiet while each probe takes at most so many times its reference."""
+MIN_QUIET = 3
+"""Fewer quiet samples say nothing."""
+
+# How much a network slows down with each probe, as exponents: least errors over twelve networks
+# of eleven families on a busy machine (data/README.md).
+_SENSITIVITY = np.array([0.5, 0.3])
+_REFERENCE_QUANTILE = 0.03
+_DIGITS = 5
+
+_CORE_RUNS = 400
+_CORE_ELEMENTS = 2_048
+_MEMORY_ELEMENTS = 8_000_000
+_APART = 256  # elements between the two vectors: a store would wait for a load 4 KiB before it
+
+
+class Prober:
+    """The probes of this machine, on one core.
+
+    ``core`` adds vectors that lie in the first-level cache: it shows the clock and who shares the
+    core. ``memory`` adds vectors of 32 MB once, so much that it does not matter what ran before: it
+    shows who shares the last-level cache and the memory.
+    """
+
+    def __init__(self) -> None:
+        self._core = _pair(_CORE_ELEMENTS)
+        self._memory = _pair(_MEMORY_ELEMENTS)
+
+    def __call__(self) -> Reading:
+        """Run both; takes some milliseconds."""
+        source, target = self._memory
+        start = time.perf_counter()
+        np.add(source, source, out=target)
+        middle = time.perf_counter()
+        source, target = self._core
+        for _ in range(_CORE_RUNS):
+            np.add(source, source, out=target)
+        return (time.perf_counter() - middle) * 1e3, (middle - start) * 1e3
+
+
+def _pair(elements: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """A vector to read and one to write."""
+    both = np.ones(2 * elements + _APART, np.float32)
+    return both[:elements], both[elements + _APART :]
+
+
+class Probing:
+    """Readings around samples, and whether the device is quiet.
+
+    Args:
+        read: runs the probes on the device.
+        reference: their times where it is quiet.
+        move: goes to another CPU, where that is possible.
+    """
+
+    def __init__(
+        self, read: Read, reference: Reading, move: Callable[[], None] = lambda: None
+    ) -> None:
+        self.reference = reference
+        self._read = read
+        self._move = move
+        self._last: Reading | None = None
+        self._before: Reading = reference
+        self._around: list[tuple[float, ...]] = []
+
+    def await_quiet(self, patient: Callable[[], bool]) -> None:
+        """Before a sample: read the probes until the device is quiet, or nobody is ``patient``."""
+        reading = self._last or self._read()
+        while _is_loud(reading, self.reference) and patient():
+            self._move()
+            reading = self._read()
+        self._before = reading
+
+    def sampled(self) -> None:
+        """After a sample."""
+        self._last = self._read()
+        self._around.append((*self._before, *self._last))
+
+    def notes(self) -> dict[str, Any]:
+        """The readings as plain JSON values among the conditions of a round."""
+        return {
+            "probes_ms": [[round(ms, _DIGITS) for ms in row] for row in self._around],
+            "reference_ms": [round(ms, _DIGITS) for ms in self.reference],
+        }
+
+
+class RoundOfCpus:
+    """Moves this thread to one of ``cpus`` after the other; calls of it are the moves."""
+
+    def __init__(self, cpus: Iterable[int]) -> None:
+        self._next = itertools.cycle(sorted(cpus))
+        self()
+
+    def __call__(self) -> None:
+        """To the next CPU."""
+        os.sched_setaffinity(0, {next(self._next)})
+
+
+def watch(read: Read, duration_s: float, move: Callable[[], None] = lambda: None) -> Reading:
+    """The reference of a device: how long its probes take at its fastest within ``duration_s``."""
+    readings = [read()]
+    end = time.monotonic() + duration_s
+    while time.monotonic() < end:
+        move()
+        readings.append(read())
+    core, memory = np.quantile(readings, _REFERENCE_QUANTILE, axis=0)
+    return float(core), float(memory)
+
+
+def quiet_count(conditions: Mapping[str, Any]) -> tuple[int, int] | None:
+    """How many samples were taken while the device was quiet, and of how many; None unprobed."""
+    around = _slowdowns_around(conditions)
+    return None if around is None else (int(_is_quiet(around).sum()), len(around))
+
+
+def quiet_and_adjusted(
+    samples: npt.NDArray[np.float64], conditions: Mapping[str, Any]
+) -> npt.NDArray[np.float64]:
+    """The samples (last axis) of a quiet device, as they would be in its reference state.
+
+    Where there were no probes, all samples as they are.
+    """
+    around = _slowdowns_around(conditions)
+    return samples if around is None else _adjusted(samples, around)[..., _is_quiet(around)]
+
+
+def steady(
+    samples: npt.NDArray[np.float64], conditions: Mapping[str, Any]
+) -> npt.NDArray[np.float64]:
+    """The samples (last axis) that a label is taken from: :func:`quiet_and_adjusted`.
+
+    Where fewer than ``MIN_QUIET`` were quiet, the adjusted ones of all: the round is disturbed.
+    """
+    around = _slowdowns_around(conditions)
+    if around is None or _is_quiet(around).sum() >= MIN_QUIET:
+        return quiet_and_adjusted(samples, conditions)
+    return _adjusted(samples, around)
+
+
+def median_slowdowns(conditions: Mapping[str, Any]) -> dict[str, float] | None:
+    """Of each probe, the median over the samples; None without probes."""
+    around = _slowdowns_around(conditions)
+    if around is None:
+        return None
+    return dict(zip(PROBES, np.median(around, axis=(0, 1)).tolist(), strict=True))
+
+
+def _is_loud(reading: Reading, reference: Reading) -> bool:
+    limits = zip(reading, reference, MAX_SLOWDOWNS, strict=True)
+    return any(now > limit * then for now, then, limit in limits)
+
+
+def _is_quiet(around: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    return np.asarray((around <= MAX_SLOWDOWNS).all(axis=(1, 2)))
+
+
+def _adjusted(
+    samples: npt.NDArray[np.float64], around: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """In the middle of a sample the device is about as slow as it was before and after it."""
+    slowdown = np.sqrt(around.prod(axis=1))
+    return np.asarray(samples / (slowdown**_SENSITIVITY).prod(axis=1))
+
+
+def _slowdowns_around(conditions: Mapping[str, Any]) -> npt.NDArray[np.float64] | None:
+    """``[num_samples, 2, num_probes]``: before and after each sample."""
+    rows = conditions.get("probes_ms")
+    if not rows:
+        return None
+    readings = np.array(rows, np.float64).reshape(len(rows), 2, len(PROBES))
+    return np.asarray(readings / np.array(conditions["reference_ms"], np.float64))
