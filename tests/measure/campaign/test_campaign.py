@@ -88,6 +88,22 @@ def test_only_what_is_missing_is_measured(database: Database) -> None:
     assert kinds(events, "one") == ["queued", "built", "round", "round", "kernels", "done"]
 
 
+def test_a_platform_is_watched_once_and_keeps_its_reference(database: Database) -> None:
+    _, events = run([fake("one", 1)], database, rounds=1, watch_s=0.05)
+    assert [event.kind for event in events].count("watched") == 1
+    (platform,) = database.platforms()
+    reference = database.reference(platform, QUICK.name)
+    assert reference is not None
+    _, events = run([fake("one", 1), fake("two", 2)], database, rounds=2, watch_s=0.05)
+    assert "watched" not in [event.kind for event in events]
+    with database.session() as session:
+        rounds = session.scalars(select(MeasurementRow)).all()
+        timings = session.scalars(select(KernelTimingRow)).all()
+    for row in [*rounds, *timings]:
+        assert tuple(row.conditions["reference_ms"]) == reference
+    assert [len(row.conditions["probes_ms"]) for row in rounds] == [len(r.samples) for r in rounds]
+
+
 def test_a_disturbed_round_is_taken_again(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -114,6 +114,18 @@ def build_small(worker: Worker, directory: Path) -> Path:
     return directory / "artifact"
 
 
+def test_our_server_runs_the_probes_where_the_network_runs(rig: Rig) -> None:
+    worker = rig.worker("pair")
+    worker.reference = worker.watch(0.1)
+    assert worker.reference is not None
+    try:
+        found = worker.measure("small", rig.artifact, QUICK)
+    finally:
+        worker.reference = None
+    assert len(found.conditions["probes_ms"]) == len(found.samples)
+    assert rig.worker("stock").watch(0.1) is None
+
+
 def measure_and(
     rig: Rig, worker: Worker, do: Callable[[Server], None]
 ) -> tuple[Future[Round], Server]:
