@@ -19,6 +19,7 @@ DEVICE = Device(
     cpu="Testium 1", cpu_revision="1", cores=1, memory_bytes=1 << 30, os="Test 1",
     architecture="x86_64",
 )  # fmt: skip
+PROTOCOL = Protocol.standard("v1-lq")
 PLATFORM = Platform(device=DEVICE.short_name, toolchain="tvm-relax", target="llvm")
 
 
@@ -45,7 +46,7 @@ def invented_measurements(num_networks: int = 12, database: Database | None = No
     """Two rounds and the kernels of networks, in ``database``, or in a new one in memory."""
     database = database or Database.in_memory()
     database.add_platform(PLATFORM, DEVICE, {"test": "1"})
-    database.add_protocol(Protocol())
+    database.add_protocol(PROTOCOL)
     for index in range(num_networks):
         network = sample(("resnet", "vgg", "squeezenet")[index % 3], index, "small")
         graph = read_onnx(network.model)
@@ -59,7 +60,7 @@ def invented_measurements(num_networks: int = 12, database: Database | None = No
                 started_at=time.time(), duration_s=1.0, inner_count=1, samples=samples,
                 conditions={},
             )  # fmt: skip
-            database.add_round(graph.digest, PLATFORM.name, Protocol().name, number, finished)
+            database.add_round(graph.digest, PLATFORM.name, PROTOCOL.name, number, finished)
         kernels = invented_kernels(graph)
         share = np.array([[k.flops + 1e6] for k in kernels])
         times = KernelTimes(kernels=kernels, samples=np.repeat(latency * share / share.sum(), 3, 1))
