@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from measure.database import Database
-from measure.protocol import STANDARDS
 from measure.records import KernelTimes
 from tvm_costmodel.measurements import open_measurements
 
@@ -36,7 +35,7 @@ def print_line(name: str, ratios: Sequence[float]) -> None:
     print(f"  {name:<28}{values.size:>9}{figures}{100 * np.median(abs(values - 1)):>9.1f}")
 
 
-def print_platform(database: Database, platform: str, protocol: str) -> None:
+def print_platform(database: Database, platform: str, protocol: str | None) -> None:
     """One line for the platform, and one for each latency class and family of networks."""
     latencies = database.latencies(platform, protocol)
     timed = {
@@ -79,7 +78,7 @@ def main() -> None:
     """Print the lines of every platform."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", help="a measurement database or a directory of Parquet files")
-    parser.add_argument("--protocol", default=STANDARDS[0])
+    parser.add_argument("--protocol", help="any standard by default")
     arguments = parser.parse_args()
     with open_measurements(arguments.data) as database:
         for platform in database.platforms():

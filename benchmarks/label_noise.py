@@ -19,8 +19,8 @@ import numpy as np
 
 from measure.database import Database
 from measure.database.connection import platform_id
-from measure.database.queries import stored_rounds
-from measure.protocol import STANDARDS, Samples, label
+from measure.database.queries import protocols_of, stored_rounds
+from measure.protocol import Samples, label
 from tvm_costmodel.measurements import open_measurements
 
 Statistic = Callable[[Samples], float]
@@ -48,7 +48,7 @@ class TimedRound:
     disturbed: bool
 
 
-def read_rounds(database: Database, platform: str, protocol: str | None) -> list[list[TimedRound]]:
+def read_rounds(database: Database, platform: str, protocol: str) -> list[list[TimedRound]]:
     """The rounds of each network in the order in which they were timed."""
     with database.session() as session:
         stored = stored_rounds(session, platform_id(session, platform), protocol)
@@ -162,16 +162,22 @@ def main() -> None:
     """Print the tables of every platform."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data", help="a measurement database or a directory of Parquet files")
-    parser.add_argument("--protocol", default=STANDARDS[0])
+    parser.add_argument("--protocol", help="each standard by default")
     arguments = parser.parse_args()
     with open_measurements(arguments.data) as database:
-        for platform in database.platforms():
-            networks = read_rounds(database, platform, arguments.protocol)
+        for platform, protocol in itertools.product(
+            database.platforms(), protocols_of(arguments.protocol)
+        ):
+            networks = read_rounds(database, platform, protocol)
+            if not networks:
+                continue
             rounds = list(itertools.chain(*networks))
             disturbed = sum(entry.disturbed for entry in rounds)
-            print(f"\n{platform}: {len(networks)} networks, {len(rounds)} rounds", end="")
+            print(
+                f"\n{platform}, {protocol}: {len(networks)} networks, {len(rounds)} rounds", end=""
+            )
             print(f" ({disturbed} disturbed); label noise in %")
-            print_platform(networks, arguments.protocol)
+            print_platform(networks, protocol)
 
 
 if __name__ == "__main__":
