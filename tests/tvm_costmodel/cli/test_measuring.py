@@ -106,7 +106,7 @@ def test_options_become_the_campaign_that_they_name(run, monkeypatch, tmp_path):
 
 def test_what_is_queued_is_measured_without_naming_it(run, write, options, tmp_path):
     path = write(fake_network("net-1"), "net-1.onnx")
-    run("measure", path, *options, "--no-kernels", "--rounds", 1)
+    run("measure", path, *options, "--no-kernels", "--rounds", 1, "--max-retakes", 0)
     with Database.open(tmp_path / "m.db") as database:
         (platform,) = database.platforms()
         (network,) = database.networks(platform)
