@@ -29,9 +29,9 @@ MAX_SLOWDOWNS = (1.15, 1.4)
 MIN_QUIET = 3
 """Fewer quiet samples say nothing."""
 
-# How much a network slows down with each probe, as exponents: those that fit twelve networks of the
-# zoo on a busy machine (data/README.md).
-_SENSITIVITY = np.array([0.5, 0.3])
+# How much a network slows down with each probe, as exponents: those by which rounds of the zoo's
+# networks agree best on a busy machine (data/README.md).
+_SENSITIVITY = np.array([0.6, 0.2])
 _REFERENCE_QUANTILE = 0.03
 _DIGITS = 5
 

@@ -27,7 +27,7 @@ Clock = Callable[[], float]
 StopReason = Literal["settled", "max_samples", "max_round_s"]
 
 _QUANTILES = {"lq": 0.25, "median": 0.5}
-_STANDARD_NAME = "v2-median"
+_STANDARD_NAME = "v2-lq"
 STANDARDS = (_STANDARD_NAME, "v1-lq")
 """The standard protocol and those before it, newest first; what they measured stays valid."""
 _FIXED: dict[str, dict[str, float]] = {
@@ -52,8 +52,8 @@ class Protocol:
     """Settings of one timing round; a latency is comparable with others of the same name only.
 
     Args:
-        name: ends in the statistic that is the label: ``-median``, or ``-lq`` (lower quartile, for
-            machines that are shared and have no probes). ``v2`` before it stands for the defaults,
+        name: ends in the statistic that is the label: ``-lq`` (lower quartile: what disturbs a
+            sample makes it slower), or ``-median``. ``v2`` before it stands for the defaults,
             ``v1`` for what they once were; any other settings need another name.
         warmup_s: at least this long the network runs before the first sample; calibration counts.
         min_sample_s: a sample averages as many inferences as fit in this time, at least one.

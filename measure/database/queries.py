@@ -273,9 +273,10 @@ class Queries(OpenDatabase):
                 .filter_by(platform_id=platform_id(session, platform), protocol=protocol)
                 .order_by(MeasurementRow.started_at)
             )
-            conditions = session.scalar(query.limit(1)) or {}
-        known = conditions.get("reference_ms")
-        return None if known is None else (known[0], known[1])
+            for conditions in session.scalars(query).yield_per(100):
+                if known := conditions.get("reference_ms"):
+                    return known[0], known[1]
+        return None
 
     def kernel_times(self, platform: str) -> dict[str, KernelTimes]:
         """Kernel calls and their samples on ``platform``, by network digest, in call order.

@@ -89,6 +89,7 @@ def test_only_what_is_missing_is_measured(database: Database) -> None:
 
 
 def test_a_platform_is_watched_once_and_keeps_its_reference(database: Database) -> None:
+    run([fake("unprobed", 3)], database, rounds=1, watch_s=0)
     _, events = run([fake("one", 1)], database, rounds=1, watch_s=0.05)
     assert [event.kind for event in events].count("watched") == 1
     (platform,) = database.platforms()
@@ -97,8 +98,10 @@ def test_a_platform_is_watched_once_and_keeps_its_reference(database: Database) 
     _, events = run([fake("one", 1), fake("two", 2)], database, rounds=2, watch_s=0.05)
     assert "watched" not in [event.kind for event in events]
     with database.session() as session:
-        rounds = session.scalars(select(MeasurementRow)).all()
-        timings = session.scalars(select(KernelTimingRow)).all()
+        first_round, *rounds = session.scalars(select(MeasurementRow)).all()
+        first_timing, *timings = session.scalars(select(KernelTimingRow)).all()
+    for row in [first_round, first_timing]:
+        assert "reference_ms" not in row.conditions
     for row in [*rounds, *timings]:
         assert tuple(row.conditions["reference_ms"]) == reference
     assert [len(row.conditions["probes_ms"]) for row in rounds] == [len(r.samples) for r in rounds]
