@@ -126,9 +126,9 @@ def test_samples_beside_a_loud_reading_do_not_count() -> None:
 
 
 def test_where_too_few_are_quiet_all_are_adjusted_and_the_round_is_disturbed() -> None:
-    told = conditions(*[(1.0, 1.0)] * (MIN_QUIET - 1), (4.0, 4.0))
+    told = conditions(*[(1.0, 1.0)] * (MIN_QUIET - 1), (32.0, 32.0))
     samples = np.full(MIN_QUIET, 2.0)
-    assert steady(samples, told).tolist() == pytest.approx([2.0] * (MIN_QUIET - 1) + [1.0])
+    assert steady(samples, told).tolist() == pytest.approx([2.0] * (MIN_QUIET - 1) + [0.25])
     assert len(quiet_and_adjusted(samples, told)) == MIN_QUIET - 1
     assert is_disturbed(told)
 
