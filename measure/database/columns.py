@@ -7,6 +7,7 @@ nothing outside of one database.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from measure.database.schema import (
+    ZLIB,
     AnchorRoundRow,
     Base,
     BlockRow,
@@ -39,6 +41,7 @@ from measure.database.schema import (
     ProtocolRow,
     SamplesType,
     UtcDateTime,
+    compressed,
 )
 
 TABLES: dict[type[Base], int] = {
@@ -119,6 +122,8 @@ def read_records(session: Session, fields: Sequence[Field]) -> Iterator[Record]:
                 record.update(zip(field.names, identity, strict=True))
             elif isinstance(field.column.type, JSON):
                 record[field.names[0]] = json.dumps(value, sort_keys=True)
+            elif field.column.name.endswith(ZLIB):
+                record[field.names[0]] = zlib.decompress(value)
             else:
                 record[field.names[0]] = value
         yield record
@@ -138,6 +143,8 @@ def make_rows(
                 value = None if value is None else ids[field.refers_to][values]
             elif isinstance(field.column.type, JSON):
                 value = json.loads(value)
+            elif field.column.name.endswith(ZLIB):
+                value = compressed(value)
             row[field.column.name] = value
         yield row
 
@@ -155,7 +162,9 @@ def _field(column: Column[Any]) -> Field:
                 arrow_types=tuple(kind for field in identity for kind in field.arrow_types),
                 refers_to=other,
             )
-    name = f"{column.name}_ms" if isinstance(column.type, SamplesType) else column.name
+    name = column.name.removesuffix(ZLIB)
+    if isinstance(column.type, SamplesType):
+        name += "_ms"
     return Field(names=(name,), column=column, arrow_types=(_arrow_type(column),))
 
 

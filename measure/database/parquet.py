@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ from measure.database.columns import (
 )
 from measure.database.schema import (
     SCHEMA_VERSION,
+    ZLIB,
     Base,
     BlockRow,
     KernelRow,
@@ -157,7 +159,7 @@ def _write(records: pa.Table, directory: Path, name: str) -> None:
 
 def _serialized(records: pa.Table) -> bytes:
     sink = pa.BufferOutputStream()
-    pq.write_table(records, sink, compression="zstd", compression_level=9)
+    pq.write_table(records, sink, compression="zstd", compression_level=15)
     return sink.getvalue().to_pybytes()  # type: ignore[no-any-return]
 
 
@@ -196,12 +198,19 @@ def _version(records: pa.Table, path: Path) -> int:
 
 
 def _read_table(directory: Path, table: type[Base], version: int) -> list[Record]:
-    """The rows of a table; a column that is newer than the file is null."""
+    """The rows of a table; a column that is newer than the file is null.
+
+    Networks were once exported as they are stored, each compressed by itself.
+    """
     paths = _files(directory, table.__tablename__)
     records = pa.concat_tables([_read_file(path) for path in paths])
     for field in fields_of(table):
         for name, arrow_type in zip(field.names, field.arrow_types, strict=True):
             if name in records.column_names:
+                continue
+            if (older := name + ZLIB) in records.column_names:
+                content = map(zlib.decompress, records[older].to_pylist())
+                records = records.append_column(name, pa.array(content, arrow_type))
                 continue
             filled = field.column.nullable or (table, name) == (KernelTimingRow, "attempt")
             if version == SCHEMA_VERSION or not filled:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -28,6 +27,7 @@ from measure.database.schema import (
     NetworkRow,
     PlatformRow,
     ProtocolRow,
+    compressed,
 )
 from measure.device import Device, Platform, deciding_versions
 from measure.errors import (
@@ -68,7 +68,7 @@ class Store(OpenDatabase):
             "name": name,
             "family": family,
             "seed": seed,
-            "onnx_zlib": zlib.compress(data, 9),
+            "onnx_zlib": compressed(data),
             "created_at": now(),
         }
         with self.transaction() as session:

@@ -114,9 +114,7 @@ def test_looking_up_opens_the_database_once_and_reads_one_network(
 def test_an_only_round_has_the_spread_of_its_samples_as_interval(fitted):
     digest = read_onnx(sample("resnet", 99, "small").model).digest
     samples = np.linspace(1.0, 2.0, 11)
-    only = Latency(
-        label_ms=1.25, rounds=(samples,), protocol="v2-lq", noise=None, disturbed=True
-    )
+    only = Latency(label_ms=1.25, rounds=(samples,), protocol="v2-lq", noise=None, disturbed=True)
 
     class Stored:
         def latency(self, network, platform):

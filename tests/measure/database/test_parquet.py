@@ -25,6 +25,7 @@ from measure.errors import (
     ProtocolError,
 )
 from measure.protocol import Protocol
+from relay_frontend.onnx import read_onnx
 from tests.measure.databases import (
     DEVICE,
     NAME,
@@ -338,6 +339,8 @@ def test_the_first_data_set_is_read() -> None:
         "tvm-relax": 205,
         "tvm-relay": 245,
     }
+    platform = database.platforms()[0]
+    assert all(read_onnx(n.model).digest == n.digest for n in database.networks(platform)[::50])
 
 
 def test_a_column_of_this_version_must_be_there(filled: Database, tmp_path: Path) -> None:
