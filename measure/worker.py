@@ -39,6 +39,7 @@ Request = Mapping[str, Any]
 _PR_SET_PDEATHSIG = 1
 _READ_BYTES = 1 << 16
 _LAST_MOMENT_S = 0.05
+_BUILD_NOTES = "build-notes.json"
 
 
 class NonFiniteOutputError(Exception):
@@ -70,8 +71,11 @@ def build(toolchain: Toolchain, request: Request) -> dict[str, Any]:
     """Fill the weights of the ONNX file ``network`` from ``seed`` and build into ``directory``."""
     start = time.perf_counter()
     network = fill_weights(onnx.load(request["network"]), request["seed"])
-    toolchain.build(network, request["target"], Path(request["directory"]))
-    return {"build_s": time.perf_counter() - start}
+    directory = Path(request["directory"])
+    toolchain.build(network, request["target"], directory)
+    notes = {"build_s": time.perf_counter() - start}
+    (directory / _BUILD_NOTES).write_text(json.dumps(notes))
+    return notes
 
 
 def kernels(toolchain: Toolchain, request: Request) -> list[dict[str, Any]]:
@@ -103,6 +107,7 @@ def measure(toolchain: Toolchain, request: Request) -> dict[str, Any]:
             **sampling.notes(),
             **_probe_notes(probing),
             **_settings(request),
+            **_build_notes(request),
         },
     }
 
@@ -165,6 +170,12 @@ _OPERATIONS: dict[str, Callable[[Toolchain, Request], Any]] = {
 def _settings(request: Request) -> dict[str, Any]:
     """What the harness set for a timing, as a part of its conditions."""
     return {"threads": _threads(), "cpus": request["cpus"]}
+
+
+def _build_notes(request: Request) -> dict[str, Any]:
+    """What was noted of the build; nothing where an older version made it."""
+    path = Path(request["directory"]) / _BUILD_NOTES
+    return json.loads(path.read_text()) if path.exists() else {}  # type: ignore[no-any-return]
 
 
 def _threads() -> int:

@@ -241,13 +241,19 @@ class Queries(OpenDatabase):
             rounds = stored_rounds(session, key, protocol, MeasurementRow.network == network)
         return latency_of(rounds[network]) if rounds else None
 
-    def timing_s(self, platform: str, protocol: str | None = None) -> dict[str, float]:
-        """What all timing rounds of each network on ``platform`` took in s, by digest.
+    def measuring_s(self, platform: str, protocol: str | None = None) -> dict[str, float]:
+        """What it took in s to measure each network on ``platform``, by digest.
+
+        All its timing rounds, and its build where that was recorded.
 
         Raises:
             UnknownPlatformError: there is no such platform here; the message lists those there are.
         """
-        query = select(MeasurementRow.network, func.sum(MeasurementRow.duration_s))
+        build_s = MeasurementRow.conditions["build_s"].as_float()
+        query = select(
+            MeasurementRow.network,
+            func.sum(MeasurementRow.duration_s) + func.coalesce(func.max(build_s), 0.0),
+        )
         with self.session() as session:
             key = platform_id(session, platform)
             query = query.filter(

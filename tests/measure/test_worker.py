@@ -34,10 +34,10 @@ def worker() -> Iterator[Worker]:
         yield worker
 
 
-def build(worker: Worker, name: str, directory: Path) -> None:
+def build(worker: Worker, name: str, directory: Path) -> float:
     model = directory / "network.onnx"
     onnx.save(network(name), model)
-    worker.build(name, model, "fake", directory)
+    return worker.build(name, model, "fake", directory)
 
 
 def wait_until_gone(pid: int) -> None:
@@ -74,12 +74,13 @@ def test_the_toolchain_describes_itself(worker: Worker) -> None:
 
 
 def test_a_round_has_samples_and_conditions(worker: Worker, tmp_path: Path) -> None:
-    build(worker, "ok", tmp_path)
+    build_s = build(worker, "ok", tmp_path)
     before = time.time()
     finished = worker.measure("ok", tmp_path, QUICK)
     assert finished.samples.shape == (3,)
     assert (finished.samples >= 1.0).all()
     assert before - 1 <= finished.started_at <= time.time() + 1
+    assert finished.conditions["build_s"] == build_s
     assert finished.conditions["threads"] == 2
     assert finished.conditions["cpus"] is None
     assert finished.conditions["stop"] in {"settled", "max_samples"}

@@ -195,7 +195,7 @@ class _OnPlatform:
             row,
             measured_ms=None if latency is None else latency.label_ms,
             noise=None if latency is None else latency.noise,
-            measuring_s=None if latency is None else self._measured.timing_s.get(digest),
+            measuring_s=None if latency is None else self._measured.measuring_s.get(digest),
             measured_kernels_ms=None if timed is None else float(timed.times_ms.sum()),
             roofline_ms=None if peak is None else roofline_ms(calls, peak),
         )

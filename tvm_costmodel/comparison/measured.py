@@ -30,12 +30,12 @@ class Measured:
     Args:
         latencies: labels.
         kernels: calls with their times.
-        timing_s: what the timing rounds took.
+        measuring_s: what the build, where recorded, and the timing rounds took.
     """
 
     latencies: Mapping[str, Latency] = field(default_factory=dict)
     kernels: Mapping[str, TimedKernels] = field(default_factory=dict)
-    timing_s: Mapping[str, float] = field(default_factory=dict)
+    measuring_s: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def peak(self) -> Peak | None:
@@ -51,13 +51,13 @@ def measured_on(platform: str | None, databases: Sequence[Database]) -> Measured
     """What ``databases`` know of ``platform``; of what several know, the first one's."""
     latencies: dict[str, Latency] = {}
     kernels: dict[str, TimedKernels] = {}
-    timing_s: dict[str, float] = {}
+    measuring_s: dict[str, float] = {}
     for database in reversed(databases):
         if platform is None or platform not in database.platforms():
             continue
         latencies.update(database.latencies(platform))
-        timing_s.update(database.timing_s(platform))
+        measuring_s.update(database.measuring_s(platform))
         for digest, times in database.kernel_times(platform).items():
             medians = np.median(times.samples, axis=1)
             kernels[digest] = TimedKernels(times.kernels, medians)
-    return Measured(latencies=latencies, kernels=kernels, timing_s=timing_s)
+    return Measured(latencies=latencies, kernels=kernels, measuring_s=measuring_s)

@@ -87,7 +87,7 @@ class Row:
         predictions: by predictor.
         measured_ms: measured latency.
         noise: of that label, relative; see :class:`measure.records.Latency`.
-        measuring_s: what its timing rounds took, builds not included.
+        measuring_s: what its timing rounds took, and its build where that was recorded.
         measured_kernels_ms: the sum of its own measured kernels, each alone.
         roofline_ms: the least that its kernels' FLOPs and bytes take at the platform's peak.
         parts: what its latency is made of in the views that tell, the largest first.

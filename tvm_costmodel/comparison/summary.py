@@ -20,7 +20,7 @@ class ViewSummary:
         metrics: against measured latencies; None where no network has both.
         time_ms: median wall time of an estimate; None where not taken.
         needs_build: whether a compiler has to list the kernels first; None for bounds.
-        speed_up: median of the time that a network's timing rounds took over that of its estimate.
+        speed_up: median of the time that measuring a network took over that of its estimate.
         known: networks that its checkpoint was trained on; None where it does not tell.
     """
 

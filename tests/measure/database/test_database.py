@@ -72,6 +72,17 @@ def test_the_label_is_the_lower_quartile_of_all_rounds(database: Database) -> No
     assert B not in database.latencies(NAME)
 
 
+def test_measuring_takes_the_build_where_it_was_recorded_and_all_rounds(database: Database) -> None:
+    for number in range(2):
+        timed = finished(1.0)
+        conditions = {**timed.conditions, "build_s": 20.0}
+        database.add_round(
+            A, NAME, PROTOCOL, number, dataclasses.replace(timed, conditions=conditions)
+        )
+        database.add_round(B, NAME, PROTOCOL, number, timed)
+    assert database.measuring_s(NAME) == {A: 23.0, B: 3.0}
+
+
 def test_disturbed_rounds_are_kept_but_make_no_label(database: Database) -> None:
     database.add_round(A, NAME, PROTOCOL, 0, finished(9.0, foreign_cpu=1.5))
     latency = database.latencies(NAME)[A]

@@ -230,7 +230,8 @@ class _Section:
             "What an estimate costs",
             "Wall time from the ONNX model in memory to the estimate. Where kernels are those of a "
             "build that a database remembers, the compiler's time is not in it, and a new network "
-            "has to pay it. Measuring is its timing rounds alone; speed-ups are over it.",
+            "has to pay it. Measuring is the build, where a database recorded it, and the timing "
+            "rounds; speed-ups are over it.",
             figure + _table("Time of an estimate beside its error", head, rows, 1),
         )
 
