@@ -175,7 +175,7 @@ def _settings(request: Request) -> dict[str, Any]:
 def _build_notes(request: Request) -> dict[str, Any]:
     """What was noted of the build; nothing where an older version made it."""
     path = Path(request["directory"]) / _BUILD_NOTES
-    return json.loads(path.read_text()) if path.exists() else {}  # type: ignore[no-any-return]
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def _threads() -> int:

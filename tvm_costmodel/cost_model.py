@@ -9,9 +9,10 @@ from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from measure.errors import UnknownPlatformError
 from measure.records import Latency
@@ -28,7 +29,8 @@ from tvm_costmodel.estimates import Estimate
 from tvm_costmodel.explanation import Contributions, Explanation, grounds, of_kernels, of_operators
 from tvm_costmodel.kernel_finding import KernelFinder, module_kernels
 from tvm_costmodel.native import make_runtime
-from tvm_costmodel.predictors.kernel_sum import KernelSum
+from tvm_costmodel.predictors.configurations import guess_kernels
+from tvm_costmodel.predictors.kernel_sum import KernelSource, KernelSum
 from tvm_costmodel.runtime import FloatArray, Runtime
 from tvm_costmodel.streaming import Remembering, stream
 
@@ -51,16 +53,26 @@ class CostModel:
         predictor: ``nar-former-v2`` or ``kernel-sum``.
         directory: the platform's checkpoints.
         database: measurements to look up first.
+        kernels: whose kernels kernel-sum adds up.
     """
 
     def __init__(
-        self, platform: str, predictor: str, directory: Path, database: Database | None = None
+        self,
+        platform: str,
+        predictor: str,
+        directory: Path,
+        database: Database | None = None,
+        kernels: KernelSource = "compiler",
     ) -> None:
         if predictor not in registry.PREDICTORS:
             known = ", ".join(registry.PREDICTORS)
             raise InputError(f"unknown predictor {predictor!r}: choose one of {known}")
+        if kernels not in get_args(KernelSource):
+            known = ", ".join(get_args(KernelSource))
+            raise InputError(f"unknown kernels {kernels!r}: choose one of {known}")
         self.platform = platform
         self.predictor = predictor
+        self._kernel_source = kernels
         self._directory = directory
         self._database = database
         self._remembering: dict[str, Remembering] = {}
@@ -73,6 +85,7 @@ class CostModel:
         predictor: str = registry.NAR_FORMER_V2,
         checkpoints: str | os.PathLike[str] | None = None,
         database: str | os.PathLike[str] | None = None,
+        kernels: KernelSource = "compiler",
     ) -> CostModel:
         """The cost model of a platform, from the checkpoints of the package or of a directory.
 
@@ -83,6 +96,8 @@ class CostModel:
             database: path or URL of a measurement database, or a directory of Parquet files; a
                 network that was measured on the platform gets its measured latency. It stays open
                 as long as the model lives.
+            kernels: whose kernels kernel-sum adds up: those that the platform's ``compiler``
+                lists in some seconds, or those that fusion rules ``guess`` without one.
 
         Raises:
             UnknownPlatformError: no such platform, or several.
@@ -98,7 +113,9 @@ class CostModel:
                 on_failure.callback(measurements.close)
                 measured = measurements.platforms()
             name = _resolve(platform, registry.platforms(directory), measured)
-            model = cls(name, predictor, registry.platform_directory(name, directory), measurements)
+            model = cls(
+                name, predictor, registry.platform_directory(name, directory), measurements, kernels
+            )
             # A bad checkpoint fails here, not at the first estimate.
             if name not in measured or model.has_checkpoint:
                 _ = model.kernel_sum if predictor == registry.KERNEL_SUM else model.nar_former_v2
@@ -159,8 +176,8 @@ class CostModel:
         if measured and (known := self._measured(graph)) is not None:
             return known
         if self.predictor == registry.KERNEL_SUM:
-            kernels = self._kernels(network, shapes, params)
-            latency = self.kernel_sum.latency_ms(kernels)
+            _, times = self._summed(graph, network, shapes, params)
+            latency = float(times.sum())
             return self._make(graph, latency, self.kernel_sum.description, graph.unknown_ops)
         return self.estimate_graph(graph)
 
@@ -268,7 +285,7 @@ class CostModel:
         It explains the predictor's own estimate, also of a network that was measured. NAR-Former V2
         tells what each operator adds where its readout is ``contributions``; which of them are
         fused is guessed (:mod:`relay_frontend.fusion`). Kernel-sum tells the time of each kernel
-        that the compiler makes.
+        that it adds up.
 
         Args:
             network: as for :meth:`estimate`.
@@ -283,8 +300,7 @@ class CostModel:
         graph = load(network, shapes, params)
         contributions: Contributions | None
         if self.predictor == registry.KERNEL_SUM:
-            kernels = self._kernels(network, shapes, params)
-            times = self.kernel_sum.contributions(kernels)
+            kernels, times = self._summed(graph, network, shapes, params)
             description: Mapping[str, Any] = self.kernel_sum.description
             estimate = self._make(graph, float(times.sum()), description, graph.unknown_ops)
             contributions, missing = of_kernels(kernels, times), None
@@ -383,6 +399,19 @@ class CostModel:
             checkpoint=f"{rounds}, disturbed" if latency.disturbed else rounds,
             digest=graph.digest,
         )
+
+    def _summed(
+        self,
+        graph: OpGraph,
+        network: Any,
+        shapes: Mapping[str, Sequence[int]] | None,
+        params: Collection[str] | None,
+    ) -> tuple[Sequence[Kernel], npt.NDArray[np.float64]]:
+        """The kernels that kernel-sum adds up, and what each adds in ms, ``[num_kernels]``."""
+        if self._kernel_source == "guess":
+            return guess_kernels(graph), self.kernel_sum.guess(graph)
+        kernels = self._kernels(network, shapes, params)
+        return kernels, self.kernel_sum.contributions(kernels)
 
     def _kernels(
         self,

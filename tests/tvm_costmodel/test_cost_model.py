@@ -175,6 +175,26 @@ def test_a_relay_module_gets_the_estimate_of_its_onnx_without_torch():
     assert "torch" not in sys.modules
 
 
+@pytest.mark.relax
+def test_kernel_sum_guesses_without_a_compiler(fitted, monkeypatch):
+    def nobody(*_arguments: object) -> None:
+        raise AssertionError("no compiler is to be asked")
+
+    monkeypatch.setattr("tvm_costmodel.cost_model.KernelFinder", nobody)
+    options = {"predictor": "kernel-sum", "checkpoints": fitted[0]}
+    model = CostModel.load("tvm-relax", kernels="guess", **options)
+    network = sample("resnet", 1, "small").model
+    estimate = model.estimate(network)
+    assert estimate.source == "kernel-sum"
+    assert 0 < estimate.latency_ms < np.inf
+    explained = model.explain(network)
+    assert explained.estimate == estimate
+    added = sum(kernel.latency_ms for kernel in explained.contributions.kernels)
+    assert added == pytest.approx(estimate.latency_ms)
+    with pytest.raises(InputError, match="choose one of compiler, guess"):
+        CostModel.load("tvm-relax", kernels="mine", **options)
+
+
 @pytest.mark.relay
 def test_kernel_sum_refuses_a_process_in_which_it_would_crash():
     from tvm import relay  # noqa: F401, PLC0415

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +30,13 @@ from tvm_costmodel.kernel_finding import saved_model
 from tvm_costmodel.rendering import Format, print_rows
 
 
+class KernelSourceOption(str, Enum):
+    """Whose kernels kernel-sum adds up."""
+
+    compiler = "compiler"
+    guess = "guess"
+
+
 def estimate(
     network: NetworkArgument,
     platform: PlatformOption,
@@ -44,6 +52,10 @@ def estimate(
     allow_unknown: Annotated[
         bool, typer.Option(help="Accept operators outside of the vocabulary, by their category.")
     ] = False,
+    kernels: Annotated[
+        KernelSourceOption,
+        typer.Option(help="Kernels for kernel-sum: as the compiler lists them, or guessed."),
+    ] = KernelSourceOption.compiler,
     explain: Annotated[
         bool,
         typer.Option(
@@ -56,7 +68,11 @@ def estimate(
     if explain:
         check_format(format_)
     model = CostModel.load(
-        platform, predictor=predictor, checkpoints=checkpoints, database=database
+        platform,
+        predictor=predictor,
+        checkpoints=checkpoints,
+        database=database,
+        kernels=kernels.value,
     )
     if explain:
         explanation = model.explain(network, parse_shapes(shape))

@@ -22,6 +22,7 @@ from tvm_costmodel.comparison.estimators import (
     Estimated,
     Estimator,
     Kernels,
+    KernelSumEstimator,
     NarFormerV2Estimator,
     Subject,
     load_estimators,
@@ -217,10 +218,11 @@ class _OnPlatform:
             notes.append(
                 "Without measured kernels of the platform there is no peak, hence no roofline."
             )
-        if self._has_guessed:
+        summing = self._estimators.get(registry.KERNEL_SUM)
+        if self._has_guessed and isinstance(summing, KernelSumEstimator) and not summing.can_guess:
             notes.append(
-                "Kernel-sum was trained on kernels as the compiler names and lays them out: of "
-                "guessed ones its estimates are less good."
+                "The checkpoint of kernel-sum knows kernels as the compiler names and lays them "
+                "out: of guessed ones its estimates are poor. Train it again."
             )
         learned = self._estimators.get(registry.NAR_FORMER_V2)
         if isinstance(learned, NarFormerV2Estimator) and not learned.tells_operators:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,12 +15,13 @@ from relay_frontend import tokenize
 from relay_frontend.errors import InputError
 from relay_frontend.fusion import fuse
 from relay_frontend.graph import OpGraph
-from relay_frontend.kernel import NO_KERNEL, Kernel
+from relay_frontend.kernel import Kernel
 from relay_frontend.onnx import read_onnx
 from tvm_costmodel import registry
 from tvm_costmodel.comparison.records import KernelOrigin, Prediction
 from tvm_costmodel.cost_model import CostModel
 from tvm_costmodel.predictors.base import FloatArray
+from tvm_costmodel.predictors.guesses import running
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -128,24 +130,36 @@ class KernelSumEstimator(Estimator):
         kernels = subject.kernels
         if kernels is None:
             raise InputError(f"kernel-sum needs the kernels of network {subject.name!r}")
-        runs = [kernel.name != NO_KERNEL for kernel in kernels.calls]
-        guessed = kernels.origin == "guess"
-        # Of a build all calls are added up, as in training; what is guessed to move nothing is not.
-        calls = [k for k, run in zip(kernels.calls, runs, strict=True) if run or not guessed]
         start = time.perf_counter()
-        latency_ms = self._predictor.latency_ms(calls)
+        times = (
+            self._guessed(subject.graph, kernels.calls)
+            if kernels.origin == "guess"
+            else self._predictor.contributions(kernels.calls)
+        )
         seconds = kernels.seconds + time.perf_counter() - start
-        times = np.zeros(len(kernels.calls))
-        times[np.array(runs) | (not guessed)] = self._predictor.contributions(calls)
         return Estimated(
             prediction=Prediction(
-                latency_ms=latency_ms,
+                latency_ms=float(times.sum()),
                 time_ms=1e3 * seconds,
                 kernels=kernels.origin,
                 is_known=self._is_known(subject),
             ),
             kernels_ms=times,
         )
+
+    @property
+    def can_guess(self) -> bool:
+        """Whether the checkpoint has learned guessed kernels."""
+        return self._predictor.can_guess
+
+    def _guessed(self, graph: OpGraph, calls: Sequence[Kernel]) -> FloatArray:
+        if self._predictor.can_guess:
+            return self._predictor.guess(graph)
+        # As if they were a compiler's; what is guessed to move nothing is not added up.
+        runs = running(calls)
+        times = np.zeros(len(calls))
+        times[runs] = self._predictor.contributions(list(itertools.compress(calls, runs)))
+        return times
 
 
 _ESTIMATORS: dict[str, type[Estimator]] = {

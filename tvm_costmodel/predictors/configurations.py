@@ -54,16 +54,16 @@ def kernel_configurations(kernels: Sequence[Kernel]) -> FloatArray:
     return np.array([_configuration(kernel) for kernel in kernels], dtype=np.float64)
 
 
-def guess_kernels(graph: OpGraph) -> tuple[Kernel, ...]:
+def guess_kernels(graph: OpGraph, *, biases: bool = True) -> tuple[Kernel, ...]:
     """The kernels into which TVM's fusion rules put the operators of ``graph``, in its order.
 
     As :func:`relay_frontend.fusion.kernels_of` has them, with weights of the shapes that compilers
-    give them, and with biases that are added as operators of their own.
+    give them, and with biases that are added as operators of their own, or without any.
     """
-    return tuple(_as_compiled(graph, kernel) for kernel in kernels_of(graph))
+    return tuple(_as_compiled(graph, kernel, biases) for kernel in kernels_of(graph))
 
 
-def _as_compiled(graph: OpGraph, kernel: Kernel) -> Kernel:
+def _as_compiled(graph: OpGraph, kernel: Kernel, biases: bool) -> Kernel:
     own = set(kernel.operators)
     operators = [graph.operators[i] for i in kernel.operators]
     arguments: list[TensorType] = []
@@ -72,21 +72,25 @@ def _as_compiled(graph: OpGraph, kernel: Kernel) -> Kernel:
         outside = [i for i in dict.fromkeys(operator.inputs) if i not in own and i not in seen]
         seen.update(outside)
         arguments += [_type(graph, i) for i in outside]
-        arguments += _parameters(graph, operator)
-    words = [word for operator in operators for word in _kind_words(operator)]
+        arguments += _parameters(graph, operator, biases)
+    words = [word for operator in operators for word in _kind_words(operator, biases)]
     return replace(kernel, kind="_".join(words), arguments=tuple(arguments))
 
 
-def _kind_words(operator: Operator) -> tuple[str, ...]:
-    return (operator.op, "add") if operator.attrs.get("has_bias") else (operator.op,)
+def _kind_words(operator: Operator, biases: bool) -> tuple[str, ...]:
+    added = biases and operator.attrs.get("has_bias")
+    return (operator.op, "add") if added else (operator.op,)
 
 
 def _type(graph: OpGraph, index: int) -> TensorType:
     return graph.operators[index].type if index >= 0 else graph.inputs[-1 - index]
 
 
-def _parameters(graph: OpGraph, operator: Operator) -> list[TensorType]:
-    """Types of an operator's weights, as far as its attributes tell, and of the rest as vectors."""
+def _parameters(graph: OpGraph, operator: Operator, biases: bool) -> list[TensorType]:
+    """Types of an operator's weights, as far as its attributes tell, and of the rest as vectors.
+
+    Without ``biases``, nothing but the weights where these are known.
+    """
     if not operator.param_bytes:
         return []
     weight = _weight_shape(graph, operator)
@@ -94,7 +98,7 @@ def _parameters(graph: OpGraph, operator: Operator) -> list[TensorType]:
     rest = operator.param_bytes // size - math.prod(weight or (0,))
     if weight is None or rest < 0:
         return [TensorType((operator.param_bytes // size,), operator.dtype)]
-    vectors = [TensorType((rest,), operator.dtype)] if rest else []
+    vectors = [TensorType((rest,), operator.dtype)] if rest and biases else []
     return [TensorType(weight, operator.dtype), *vectors]
 
 

@@ -1,22 +1,26 @@
 """Kernel-sum: predict each fused kernel of a network by gradient boosting, and add up.
 
-The kernels are those that the compiler would really emit (:mod:`relay_frontend.kernels`); trees
-predict each of them alone (:mod:`tvm_costmodel.predictors.kernel_trees`). A network is not the sum
-of its kernels: a kernel alone finds its data elsewhere in the caches than in its network, and calls
-take time. So the sum is scaled, and each call and each network costs something, as fits the
-measured networks best.
+The kernels are those that the compiler would really emit (:mod:`relay_frontend.kernels`), or
+those that fusion rules give where it is not to be asked (:mod:`relay_frontend.fusion`); each sort
+has trees of its own, which predict a kernel alone (:mod:`tvm_costmodel.predictors.kernel_trees`). A
+network is not the sum of its kernels: a kernel alone finds its data elsewhere in the caches than in
+its network, and calls take time. So the sum is scaled, and each call and each network costs
+something, as fits the measured networks best.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from relay_frontend.errors import InputError
+from relay_frontend.graph import OpGraph
 from relay_frontend.kernel import Kernel
 from tvm_costmodel.errors import CheckpointError
 from tvm_costmodel.predictors.base import (
@@ -33,28 +37,27 @@ from tvm_costmodel.predictors.examples import (
     measured_kernels,
     validation_mape,
 )
-from tvm_costmodel.predictors.kernel_trees import (
-    SHARED,
-    KernelTrees,
-    TreeConfig,
-    xgboost_module,
-)
+from tvm_costmodel.predictors.guesses import plain_kernels, running, timed_guesses
+from tvm_costmodel.predictors.kernel_trees import SHARED, KernelTrees, TreeConfig
 from tvm_costmodel.predictors.kernel_tuning import tune
 from tvm_costmodel.predictors.overheads import Overheads
-from tvm_costmodel.predictors.storage import (
-    encode_description,
-    read_bytes,
-    sha256,
-    write_directory,
-)
+from tvm_costmodel.predictors.storage import encode_description, write_directory
 from tvm_costmodel.predictors.storage import read_description as read_json
+from tvm_costmodel.predictors.summed_trees import SummedTrees
 
 if TYPE_CHECKING:
-    import xgboost
     from typing_extensions import Self
 
+KernelSource = Literal["compiler", "guess"]
+"""Whose kernels are added up: the compiler's, or those of fusion rules."""
+
 _DESCRIPTION_FILE = "kernel-sum.json"
-_FORMAT_VERSION = 2
+_FORMAT_VERSION = 3
+_SORTS: dict[KernelSource, str] = {
+    "compiler": "kernels of a compiler",
+    "guess": "guessed kernels",
+}
+_STEMS: dict[KernelSource, str] = {"compiler": "kernels", "guess": "guesses"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +65,15 @@ class KernelSumConfig:
     """How kernel-sum is fitted.
 
     Args:
+        kernels: which of them add up to a network in :meth:`KernelSum.predict`; those that are
+            guessed are learned in any case, those of the compiler only where they are asked for.
         trees: how they are grown.
         overhead: whether what happens between kernels is learned from the networks' latencies.
         trials: ways to grow trees that are tried by cross-validation first, of which the best is
             taken; 0 takes ``trees`` as they are.
     """
 
+    kernels: KernelSource = "compiler"
     trees: TreeConfig = field(default_factory=TreeConfig)
     overhead: bool = True
     trials: int = 0
@@ -92,8 +98,7 @@ class KernelSum(Predictor[Network]):
     ) -> None:
         self.config = config or KernelSumConfig()
         self.description: dict[str, Any] = {**(description or {}), "config": asdict(self.config)}
-        self._trees: KernelTrees | None = None
-        self._overheads = Overheads()
+        self._sums: dict[KernelSource, SummedTrees] = {}
 
     def fit(
         self,
@@ -111,63 +116,94 @@ class KernelSum(Predictor[Network]):
         """
         latencies = checked_targets(self.name, inputs, targets)
         measured = [measured_kernels(self.name, network) for network in inputs]
-        kernels = [kernel for network_kernels, _ in measured for kernel in network_kernels]
-        times = np.concatenate([network_times for _, network_times in measured])
-        owner = np.repeat(np.arange(len(inputs)), [len(calls) for calls, _ in measured])
+        examples: dict[KernelSource, list[tuple[tuple[Kernel, ...], FloatArray]]] = {}
+        if self.config.kernels == "compiler":
+            examples["compiler"] = measured
+        examples["guess"] = [timed_guesses(network) for network in inputs]
         config = self.config.trees
         if self.config.trials:
-            config = tune(kernels, times, owner, config, self.config.trials, progress)
+            config = _tuned(next(iter(examples.values())), config, self.config.trials, progress)
             self.description["tuned"] = asdict(config)
-        self._grow(kernels, times, config, progress)
-        if self.config.overhead:
-            self._overheads = Overheads.fit([own_ms for _, own_ms in measured], latencies)
-        steps = config.num_trees
+        for number, (source, timed) in enumerate(examples.items()):
+            trees = _grown(timed, config, _part(progress, number, len(examples)))
+            overheads = Overheads()
+            if self.config.overhead:
+                own_ms = [times for _, times in measured]
+                if source == "guess":
+                    own_ms = [trees.predict(kernels) for kernels, _ in timed]
+                overheads = Overheads.fit(own_ms, latencies)
+            self._sums[source] = SummedTrees(trees=trees, overheads=overheads)
+        self.description["kernel_calls"] = sum(len(kernels) for kernels, _ in measured)
+        steps = len(examples) * config.num_trees
         error = validation_mape(self, validation)
         progress(FitEvent(step=steps, steps=steps, validation=error))
 
     def fit_kernels(
         self, kernels: Sequence[Kernel], times_ms: FloatArray, progress: Progress = silent
     ) -> None:
-        """Learn the time of each kernel call, ``[num_kernels]`` in ms, and no overhead.
+        """Learn the time of each of a compiler's calls, ``[num_kernels]`` in ms, and no overhead.
 
         The median of a kernel's samples is the time to give: a kernel that ran alone has no other
         process's load in its lower tail.
         """
-        self._grow(kernels, times_ms, self.config.trees, progress)
+        trees = KernelTrees.grow(kernels, times_ms, self.config.trees, progress)
+        self._sums["compiler"] = SummedTrees(trees=trees, overheads=Overheads())
+        self.description["kernel_calls"] = len(kernels)
 
     def predict(self, inputs: Sequence[Network]) -> FloatArray:
-        self._fitted()
+        if self.config.kernels == "guess":
+            return np.array([self.guess(network.graph).sum() for network in inputs])
+        self._fitted("compiler")
         return np.array([self.latency_ms(_known_kernels(network)) for network in inputs])
 
+    @property
+    def can_guess(self) -> bool:
+        """Whether it has learned guessed kernels; older checkpoints have not."""
+        return "guess" in self._sums
+
+    def guess(self, graph: OpGraph) -> FloatArray:
+        """What each kernel that fusion gives adds to the latency of ``graph``, in ms.
+
+        ``[num_fused]``, as :func:`relay_frontend.fusion.fuse` numbers them. Nothing is compiled.
+
+        Raises:
+            NotFittedError: guessed kernels were not learned.
+        """
+        kernels = plain_kernels(graph)
+        runs = running(kernels)
+        added_ms = np.zeros(len(kernels))
+        calls = list(itertools.compress(kernels, runs))
+        added_ms[runs] = self._fitted("guess").contributions(calls)
+        return added_ms
+
     def predict_kernels(self, kernels: Sequence[Kernel]) -> FloatArray:
-        """Predicted time of each kernel call when it runs alone, in ms, ``[num_kernels]``."""
-        return self._fitted().predict(kernels)
+        """Predicted time of each of a compiler's calls when it runs alone, in ms.
+
+        ``[num_kernels]``.
+        """
+        return self._fitted("compiler").trees.predict(kernels)
 
     def contributions(self, kernels: Sequence[Kernel]) -> FloatArray:
-        """What each call adds to the latency of the network, in ms, ``[num_kernels]``.
+        """What each of a compiler's calls adds to the latency, in ms, ``[num_kernels]``.
 
         Its time alone with the overheads, of which each call has its part.
         """
-        return self._overheads.contributions(self.predict_kernels(kernels))
+        return self._fitted("compiler").contributions(kernels)
 
     def latency_ms(self, kernels: Sequence[Kernel]) -> float:
-        """Predicted latency in ms of a network with these kernel calls."""
+        """Predicted latency in ms of a network with these calls of a compiler's kernels."""
         return float(self.contributions(kernels).sum())
 
     def save(self, directory: Path) -> None:
         """Write the predictor as ``directory``, in XGBoost's own format beside plain JSON."""
-        trees = self._fitted()
-        boosters = {kind: bytes(b.save_raw("ubj")) for kind, b in trees.boosters.items()}
-        files = {_model_file(number): content for number, content in enumerate(boosters.values())}
-        values = {
-            "words": trees.words,
-            **self.description,
-            "features": trees.version,
-            "rates_ms": None if trees.rates_ms is None else trees.rates_ms.tolist(),
-            "overheads": asdict(self._overheads),
-            "kinds": list(boosters),
-            "models_sha256": [sha256(content) for content in boosters.values()],
-        }
+        if not self._sums:
+            self._fitted(self.config.kernels)
+        sums: dict[str, Any] = {}
+        files: dict[str, bytes] = {}
+        for source, summed in self._sums.items():
+            sums[source], boosters = summed.to_files(_STEMS[source])
+            files |= boosters
+        values = {**self.description, "sums": sums}
         files[_DESCRIPTION_FILE] = encode_description(_FORMAT_VERSION, values)
         write_directory(directory, files)
 
@@ -181,46 +217,34 @@ class KernelSum(Predictor[Network]):
         """
         values = _as_second_format(read_description(directory))
         try:
-            words, version = tuple(values.pop("words")), values.pop("features")
-            rates, overheads = values.pop("rates_ms"), values.pop("overheads")
-            kinds, digests = values.pop("kinds"), values.pop("models_sha256")
-            options = values.pop("config")
+            values = _as_third_format(values)
+            options, sums = values.pop("config"), values.pop("sums")
             config = KernelSumConfig(**{**options, "trees": TreeConfig(**options["trees"])})
             predictor = cls(config, values)
-            predictor._overheads = Overheads(**overheads)
-            predictor._trees = KernelTrees(
-                words=words,
-                boosters={
-                    kind: _read_booster(directory, _model_file(number), digest)
-                    for number, (kind, digest) in enumerate(zip(kinds, digests, strict=True))
-                },
-                rates_ms=None if rates is None else np.array(rates, dtype=np.float64),
-                version=version,
-            )
+            predictor._sums = {
+                source: SummedTrees.from_files(directory, _STEMS[source], saved)
+                for source, saved in sums.items()
+            }
         except (KeyError, TypeError, ValueError) as error:
             raise CheckpointError(f"kernel-sum checkpoint {directory}: {error!r}") from error
         return predictor
 
     def describe(self) -> dict[str, Any]:
-        words = [] if self._trees is None else list(self._trees.words)
-        known = {"kernel_words": words, "overheads": asdict(self._overheads)}
+        summed = self._sums.get(self.config.kernels)
+        known = {
+            "kernel_words": [] if summed is None else list(summed.trees.words),
+            "overheads": asdict(Overheads() if summed is None else summed.overheads),
+        }
         return {"name": self.name, **self.description, **known}
 
-    def _grow(
-        self,
-        kernels: Sequence[Kernel],
-        times_ms: FloatArray,
-        config: TreeConfig,
-        progress: Progress,
-    ) -> None:
-        self._trees = KernelTrees.grow(kernels, times_ms, config, progress)
-        self._overheads = Overheads()
-        self.description["kernel_calls"] = len(kernels)
-
-    def _fitted(self) -> KernelTrees:
-        if self._trees is None:
-            raise NotFittedError(f"{self.name} has no trees yet: fit or load it first")
-        return self._trees
+    def _fitted(self, source: KernelSource) -> SummedTrees:
+        if source not in self._sums:
+            raise NotFittedError(
+                f"{self.name} has not learned {_SORTS[source]}"
+                + ("" if not self._sums else ", as checkpoints of older versions have not")
+                + ": fit it first"
+            )
+        return self._sums[source]
 
 
 def read_description(directory: Path) -> dict[str, Any]:
@@ -237,7 +261,7 @@ def _as_second_format(values: dict[str, Any]) -> dict[str, Any]:
 
     Trees had fewer features then and started from nothing, and kernels were added up as they are.
     """
-    if "features" in values:
+    if "features" in values or "sums" in values:
         return values
     grown = {**values["config"], "column_share": 1.0, "min_kernels": 1}
     grown |= {"monotone": False, "start": False}
@@ -252,32 +276,48 @@ def _as_second_format(values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _model_file(number: int) -> str:
-    return f"kernels-{number}.ubj" if number else "kernels.ubj"
+def _as_third_format(values: dict[str, Any]) -> dict[str, Any]:
+    """The description of a checkpoint of format 2, which knew the compiler's kernels alone."""
+    if "sums" in values:
+        return values
+    names = ("words", "features", "rates_ms", "overheads", "kinds", "models_sha256")
+    kept = {name: value for name, value in values.items() if name not in names}
+    return {**kept, "sums": {"compiler": {name: values[name] for name in names}}}
 
 
-def _read_booster(directory: Path, name: str, digest: str | None) -> xgboost.Booster:
-    content = read_bytes(directory, name)
-    # The first checkpoints do not name their booster's digest.
-    if digest not in {None, sha256(content)}:
-        raise CheckpointError(
-            f"predictor {directory}: {name} is not the file that was saved with "
-            f"{_DESCRIPTION_FILE} (SHA-256 differs): copy or train the predictor again"
-        )
-    xgb = xgboost_module()
-    booster = xgb.Booster()
-    try:
-        booster.load_model(bytearray(content))
-    except xgb.core.XGBoostError as error:
-        raise CheckpointError(f"kernel-sum checkpoint {directory}: {error!r}") from error
-    return booster
+_Timed = Sequence[tuple[tuple[Kernel, ...], FloatArray]]
+
+
+def _known_times(timed: _Timed) -> tuple[list[Kernel], FloatArray, npt.NDArray[np.int64]]:
+    """All kernels whose time is known, their times, and the number of each one's network."""
+    times = np.concatenate([network_times for _, network_times in timed])
+    owner = np.repeat(np.arange(len(timed)), [len(kernels) for kernels, _ in timed])
+    known = ~np.isnan(times)
+    kernels = [kernel for network_kernels, _ in timed for kernel in network_kernels]
+    return list(itertools.compress(kernels, known)), times[known], owner[known]
+
+
+def _grown(timed: _Timed, config: TreeConfig, progress: Progress) -> KernelTrees:
+    kernels, times, _ = _known_times(timed)
+    return KernelTrees.grow(kernels, times, config, progress)
+
+
+def _tuned(timed: _Timed, config: TreeConfig, trials: int, progress: Progress) -> TreeConfig:
+    return tune(*_known_times(timed), config, trials, progress)
+
+
+def _part(progress: Progress, number: int, count: int) -> Progress:
+    """The progress of one of ``count`` parts that have as many steps each."""
+    return lambda event: progress(
+        replace(event, step=number * event.steps + event.step, steps=count * event.steps)
+    )
 
 
 def _known_kernels(network: Network) -> Sequence[Kernel]:
     if not network.kernels:
         raise InputError(
             f"kernel-sum needs the kernels of network {network.name!r}, which the toolchain of "
-            f"{network.platform} finds (tvm_costmodel.kernel_finding.KernelFinder); nn-meter "
-            "guesses them"
+            f"{network.platform} finds (tvm_costmodel.kernel_finding.KernelFinder); with "
+            "kernels=guess it needs none"
         )
     return network.kernels
