@@ -31,6 +31,7 @@ lint: setup
 
 # The two environments side by side: each keeps to one core. Who is done first goes on without the
 # native part.
+test: export OMP_NUM_THREADS = 1
 test: lint
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-main test-relay test-python
 

@@ -129,6 +129,14 @@ FAMILIES: dict[str, Family[Any]] = {
 }
 
 
+def check_family(family: str) -> None:
+    """Raise UnknownFamilyError unless ``family`` is in :data:`FAMILIES`."""
+    if family not in FAMILIES:
+        raise UnknownFamilyError(
+            f"unknown network family {family!r}: choose one of {', '.join(sorted(FAMILIES))}"
+        )
+
+
 def sample(family: str, seed: int, size: str = "standard") -> ZooNetwork:
     """The network of ``family`` that belongs to ``seed``: the same bytes in every process.
 
@@ -139,10 +147,7 @@ def sample(family: str, seed: int, size: str = "standard") -> ZooNetwork:
         UnknownFamilyError: ``family`` is not in :data:`FAMILIES`.
         InputError: ``size`` is not in :data:`SIZES`.
     """
-    if family not in FAMILIES:
-        raise UnknownFamilyError(
-            f"unknown network family {family!r}: choose one of {', '.join(sorted(FAMILIES))}"
-        )
+    check_family(family)
     if size not in SIZES:
         raise InputError(f"unknown network size {size!r}: choose one of {', '.join(SIZES)}")
     limits = SIZES[size]

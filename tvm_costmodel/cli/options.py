@@ -78,8 +78,16 @@ def parse_names(option: str) -> list[str]:
 
 
 def parse_families(option: str) -> list[str]:
-    """The families of the zoo that an option names; ``all`` means every one."""
-    from measure.zoo import FAMILIES  # noqa: PLC0415 (makes networks)
+    """The families of the zoo that an option names; ``all`` means every one.
+
+    Raises:
+        UnknownFamilyError: there is no such family.
+    """
+    from measure.zoo import FAMILIES, check_family  # noqa: PLC0415 (makes networks)
 
     names = parse_names(option)
-    return list(FAMILIES) if names == [_ALL] else names
+    if names == [_ALL]:
+        return list(FAMILIES)
+    for name in names:
+        check_family(name)
+    return names
