@@ -17,15 +17,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from measure.database import Database
-from measure.records import KernelTimes
 from tvm_costmodel.measurements import open_measurements
 
 LATENCY_CLASSES_MS = (0.0, 1.0, 10.0, 100.0, np.inf)
-
-
-def kernel_sum_ms(times: KernelTimes) -> float:
-    """The sum over all kernel calls of their medians."""
-    return float(np.median(times.samples, axis=1).sum())
 
 
 def print_line(name: str, ratios: Sequence[float]) -> None:
@@ -49,7 +43,7 @@ def print_platform(database: Database, platform: str, protocol: str | None) -> N
     print(f"\n{platform}: {len(usable)} networks, {len(timed) - len(usable)} more disturbed")
     if not usable:
         return
-    ratios = {key: kernel_sum_ms(times) / latencies[key].label_ms for key, times in usable.items()}
+    ratios = {key: times.times_ms.sum() / latencies[key].label_ms for key, times in usable.items()}
     heading = "".join(f"{name:>9}" for name in ("networks", "5 %", "median", "95 %", "off %"))
     print(f"  {'kernel sum / latency':<28}{heading}")
     print_line("all", list(ratios.values()))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 
 from measure.probes import steady
@@ -65,6 +66,11 @@ class KernelTimes:
     samples: Samples
     timings: tuple[KernelTiming, ...] = ()
     disturbed: bool = False
+
+    @property
+    def times_ms(self) -> Samples:
+        """The time of each call, ``[num_kernels]`` in ms: the median of its samples."""
+        return np.asarray(np.median(self.samples, axis=1))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
-
 from measure.database import Database
 from measure.records import Latency
 from relay_frontend.kernel import Kernel
@@ -58,6 +56,5 @@ def measured_on(platform: str | None, databases: Sequence[Database]) -> Measured
         latencies.update(database.latencies(platform))
         measuring_s.update(database.measuring_s(platform))
         for digest, times in database.kernel_times(platform).items():
-            medians = np.median(times.samples, axis=1)
-            kernels[digest] = TimedKernels(times.kernels, medians)
+            kernels[digest] = TimedKernels(times.kernels, times.times_ms)
     return Measured(latencies=latencies, kernels=kernels, measuring_s=measuring_s)

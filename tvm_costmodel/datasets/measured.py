@@ -83,7 +83,7 @@ def measured(
                 platform=platform.name,
                 graph=graphs[stored.digest],
                 kernels=None if times is None else times.kernels,
-                kernel_ms=None if times is None else np.median(times.samples, axis=1),
+                kernel_ms=None if times is None else times.times_ms,
             )
             networks.append(network)
             latencies.append(platform.latencies[stored.digest])
