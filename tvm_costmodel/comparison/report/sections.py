@@ -263,7 +263,7 @@ class _Section:
             for name, value, unit in facts
             if value is not None
         )
-        says = "sum of each network's own: the limit of any kernel-sum"
+        says = "what kernel-sum would say if it knew each kernel"
         what = says if view == MEASURED_KERNELS else _build_words(entry["needs_build"])
         error = _NONE if entry["mape"] is None else f"{entry['mape']:.3g} %"
         return (
