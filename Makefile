@@ -4,7 +4,7 @@ PYTHON ?= python3
 NATIVE := CMakeLists.txt $(wildcard cmake/*.cmake $(foreach ext,cc h,relay_frontend/*.$(ext) relay_frontend/*/*.$(ext) tvm_costmodel/*/*.$(ext)))
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
-.PHONY: setup demo docs test test-main test-relay test-python lint relay-env clean
+.PHONY: setup demo docs test test-main test-relay test-python test-docs lint relay-env clean
 
 setup: .venv/installed relay-env
 
@@ -30,13 +30,16 @@ lint: setup
 	.venv/bin/lint-imports
 
 # The two environments side by side: each keeps to one core. Who is done first goes on without the
-# native part.
+# native part, and with the documentation.
 test: export OMP_NUM_THREADS = 1
 test: lint
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-main test-relay test-python
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-main test-relay test-python test-docs
 
 test-main:
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --ignore=tests/test_docs.py
+
+test-docs:
+	.venv/bin/python -m pytest tests/test_docs.py
 
 test-python:
 	TVM_COSTMODEL_NATIVE=0 .venv/bin/python -m pytest -m "not relax and not worker" tests/relay_frontend
