@@ -75,6 +75,11 @@ class Field:
     arrow_types: tuple[pa.DataType, ...]
     refers_to: type[Base] | None = None
 
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the column holds compressed bytes, which an export does not."""
+        return bool(self.column.name.endswith(ZLIB))
+
 
 def fields_of(table: type[Base]) -> list[Field]:
     """All columns but the surrogate key."""
@@ -122,7 +127,7 @@ def read_records(session: Session, fields: Sequence[Field]) -> Iterator[Record]:
                 record.update(zip(field.names, identity, strict=True))
             elif isinstance(field.column.type, JSON):
                 record[field.names[0]] = json.dumps(value, sort_keys=True)
-            elif field.column.name.endswith(ZLIB):
+            elif field.is_compressed:
                 record[field.names[0]] = zlib.decompress(value)
             else:
                 record[field.names[0]] = value
@@ -143,7 +148,7 @@ def make_rows(
                 value = None if value is None else ids[field.refers_to][values]
             elif isinstance(field.column.type, JSON):
                 value = json.loads(value)
-            elif field.column.name.endswith(ZLIB):
+            elif field.is_compressed:
                 value = compressed(value)
             row[field.column.name] = value
         yield row

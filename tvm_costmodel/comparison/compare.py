@@ -33,8 +33,9 @@ from tvm_costmodel.comparison.records import MEASURED_KERNELS, Comparison, Part,
 from tvm_costmodel.kernel_finding import KernelFinder
 from tvm_costmodel.predictors.base import FloatArray
 from tvm_costmodel.predictors.configurations import guess_kernels
+from tvm_costmodel.predictors.kernel_sum import KernelSource
 
-KernelSource = Literal["auto", "compiler", "guess"]
+KernelChoice = KernelSource | Literal["auto"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +53,7 @@ class CompareConfig:
     """
 
     predictors: Sequence[str] = registry.PREDICTORS
-    kernels: KernelSource = "auto"
+    kernels: KernelChoice = "auto"
     checkpoints: str | None = None
     measured_on: Mapping[str, str | None] | None = None
     times: bool = True
