@@ -109,6 +109,12 @@ SLOW = ("measure", "train", "evaluate", "compare", "demo", "serve", "tracker")
 @pytest.mark.usefixtures("model_in_cwd")
 @pytest.mark.parametrize("line", ours(slow=False))
 def test_commands_run(line, monkeypatch, capsys):
+    if "kernel-sum" in line:  # as from a shell: XGBoost does not run where Relay's TVM was imported
+        command = [sys.executable, "-m", "tvm_costmodel.cli", *shlex.split(line)[1:]]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout
+        return
     monkeypatch.setattr(sys, "argv", shlex.split(line))
     with pytest.raises(SystemExit) as exit_:
         main()
