@@ -35,38 +35,56 @@ def load(
         network: an ONNX model, its bytes or the path of its file; a Relay or Relax ``IRModule``; a
             ``torch.nn.Module`` or ``torch.export.ExportedProgram``.
         shapes: static shapes, by name, of inputs that have symbolic dimensions.
-        params: names of an ``IRModule``'s unbound parameters, such as the keys of the mapping that
-            an importer returns beside the module.
-        example_inputs: tensors to call a torch module with, in order.
+        params: names of an ``IRModule``'s unbound parameters, such as the mapping that an importer
+            returns beside the module. Names that a network does not have are ignored: importers
+            return unused ones, and the networks of a stream share them.
+        example_inputs: tensors to call a ``torch.nn.Module`` with, in order.
 
     Raises:
         NetworkError: it is none of these, or malformed, or a torch module without inputs.
         DynamicShapeError: a dimension is symbolic.
-        InputError: ``shapes`` for a torch module, whose inputs have theirs.
+        InputError: ``shapes`` for a torch network, whose inputs have theirs; ``example_inputs`` for
+            any other than a ``torch.nn.Module``; a text as ``params``.
     """
-    if is_onnx(network):
+    kind = _kind(network)
+    if example_inputs is not None and kind != _TORCH_MODULE:
+        raise InputError(
+            f"example_inputs are for a {_TORCH_MODULE}, not for {kind}, which has inputs of its own"
+        )
+    if isinstance(params, str):
+        raise InputError(f"params is the text {params!r}: give a collection of names")
+    if kind == "onnx":
         return read_onnx(network, shapes)
-    generation = module_generation(network)
-    if generation == "relay":
+    if kind == "relay":
         from relay_frontend import relay  # noqa: PLC0415 (imports TVM)
 
         return relay.read_relay(relay.bind_shapes(network, shapes) if shapes else network, params)
-    if generation == "relax":
+    if kind == "relax":
         from relay_frontend import relax  # noqa: PLC0415 (imports TVM)
 
         return relax.read_relax(relax.bind_shapes(network, shapes) if shapes else network, params)
-    if _is_torch(network):
-        if shapes:
-            raise InputError("the shapes of a torch network are those of its example_inputs")
-        try:
-            from relay_frontend.torch import read_torch  # noqa: PLC0415 (imports TVM)
-        except ImportError as error:
-            raise NetworkError(
-                f"networks of torch are read through TVM's Relax, which is missing ({error}): "
-                "pip install 'tvm-costmodel[relax]'"
-            ) from None
+    if shapes:
+        raise InputError("the shapes of a torch network are those of its example_inputs")
+    try:
+        from relay_frontend.torch import read_torch  # noqa: PLC0415 (imports TVM)
+    except ImportError as error:
+        raise NetworkError(
+            f"networks of torch are read through TVM's Relax, which is missing ({error}): "
+            "pip install 'tvm-costmodel[relax]'"
+        ) from None
 
-        return read_torch(network, example_inputs)
+    return read_torch(network, example_inputs)
+
+
+def _kind(network: Any) -> str:
+    """What a network is; torch is told by the names of its classes, without importing it."""
+    if is_onnx(network):
+        return "onnx"
+    bases = ((base.__module__, base.__name__) for base in type(network).__mro__)
+    torch = next((_TORCH_TYPES[base] for base in bases if base in _TORCH_TYPES), None)
+    kind = module_generation(network) or torch
+    if kind is not None:
+        return kind
     raise NetworkError(
         f"cannot read a network from {type(network).__name__}: expected an ONNX model, its bytes, "
         "a path, a Relay or Relax IRModule, or a torch Module or ExportedProgram"
@@ -78,15 +96,10 @@ def is_onnx(network: Any) -> bool:
     return isinstance(network, (ModelProto, bytes, str, os.PathLike))
 
 
-def _is_torch(network: Any) -> bool:
-    """Whether it is a module or an exported program of torch, told without importing torch."""
-    bases = {(base.__module__, base.__name__) for base in type(network).__mro__}
-    return bool(bases & _TORCH_TYPES)
-
-
+_TORCH_MODULE = "torch.nn.Module"
 _TORCH_TYPES = {
-    ("torch.nn.modules.module", "Module"),
-    ("torch.export.exported_program", "ExportedProgram"),
+    ("torch.nn.modules.module", "Module"): _TORCH_MODULE,
+    ("torch.export.exported_program", "ExportedProgram"): "torch.export.ExportedProgram",
 }
 
 

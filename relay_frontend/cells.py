@@ -8,7 +8,7 @@ nodes, NAS-Bench-201 (Dong and Yang, ICLR 2020) on edges, which become nodes her
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -160,6 +160,11 @@ def random_order(cell: Cell, rng: np.random.Generator) -> tuple[int, ...]:
         if not ready:
             return (*order, last)
         order.append(ready.pop(int(rng.integers(len(ready)))))
+
+
+def isomorphic_copies(cells: Iterable[Cell], count: int, rng: np.random.Generator) -> list[Cell]:
+    """``count`` copies of each cell in turn, their nodes in random orders."""
+    return [relabel(cell, random_order(cell, rng)) for cell in cells for _ in range(count)]
 
 
 # --- Tokens -----------------------------------------------------------------------------------

@@ -14,8 +14,8 @@ from relay_frontend.graph import Operator
 from relay_frontend.nodes import Node
 from relay_frontend.operators import OPERATORS
 
-_LRN_FLOPS_PER_ELEMENT = 4  # scale, add bias, power, divide; squaring and summing the window apart
-_SOFTMAX_FLOPS = 5  # subtract the maximum (2 passes), exponentiate, sum, divide
+LRN_FLOPS_PER_ELEMENT = 4  # scale, add bias, power, divide; squaring and summing the window apart
+SOFTMAX_FLOPS = 5  # subtract the maximum (2 passes), exponentiate, sum, divide
 
 _ONE_EXPONENTIAL = (
     *("exp", "log", "softmax", "log_softmax", "sigmoid", "silu", "elu", "selu", "celu"),
@@ -47,7 +47,7 @@ def transcendentals(operator: Operator) -> int:
     as its FLOPs tell (with as many features in the values as in the queries).
     """
     if operator.op == "attention" and operator.shape:
-        return operator.flops // (4 * operator.shape[-1] + 1 + _SOFTMAX_FLOPS)
+        return operator.flops // (4 * operator.shape[-1] + 1 + SOFTMAX_FLOPS)
     return TRANSCENDENTALS.get(operator.op, 0) * operator.type.num_elements
 
 
@@ -108,7 +108,7 @@ def _attention(node: Node) -> int:
     query, key, value = (operand.type.shape for operand in node.inputs[:3])
     scores = math.prod(query[:-1]) * key[-2]
     mask = 1 if node.attrs["has_mask"] else 0
-    return scores * (2 * query[-1] + 2 * value[-1] + 1 + mask + _SOFTMAX_FLOPS)
+    return scores * (2 * query[-1] + 2 * value[-1] + 1 + mask + SOFTMAX_FLOPS)
 
 
 def _recurrent(node: Node) -> int:
@@ -127,7 +127,7 @@ def _window(node: Node) -> int:
 
 
 def _lrn(node: Node) -> int:
-    return node.type.num_elements * (2 * _int(node, "size") + _LRN_FLOPS_PER_ELEMENT)
+    return node.type.num_elements * (2 * _int(node, "size") + LRN_FLOPS_PER_ELEMENT)
 
 
 def _per_input_element(node: Node) -> int:

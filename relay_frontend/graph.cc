@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
+#include <iomanip>
 #include <limits>
+#include <locale>
+#include <sstream>
 
 #include "relay_frontend/costs.h"
 #include "relay_frontend/names.h"
@@ -18,7 +20,7 @@ constexpr std::int64_t kNoIndex = std::numeric_limits<std::int64_t>::min();
 // Texts go into the digest as JSON; all that the vocabulary has are plain.
 void check_text(Text text) {
   for (char c : text) {
-    if (c < 0x20 || c > 0x7e) throw Unsupported("an attribute's text is not plain ASCII");
+    if (c < 0x20 || c > 0x7e) throw Unsupported("a text that is not plain ASCII");
   }
 }
 
@@ -53,6 +55,7 @@ Operator Graph::freeze(Node& node, std::vector<Text>& unknown,
   const OperatorSpec* spec = spec_of(node.op);
   if (spec == nullptr) {
     const Text name = context_->text_of(node.op);
+    check_text(name);
     unknown.push_back(name);
     spec = spec_of(category(name));
     if (spec == nullptr) throw Unsupported("a category is not in the vocabulary");
@@ -146,10 +149,12 @@ class JsonText {
   void plain(std::int64_t value) { integer(value); }
   void plain(Text value) { quoted(value); }
   void plain(Ints values) { ints(values); }
+  // Python's f"{value:.6g}", whatever the locale of the process.
   void plain(double value) {
-    char digits[32];
-    std::snprintf(digits, sizeof digits, "%.6g", value);
-    quoted(std::isnan(value) ? "nan" : digits);
+    std::ostringstream digits;
+    digits.imbue(std::locale::classic());
+    digits << std::setprecision(6) << value;
+    quoted(std::isnan(value) ? "nan" : digits.str());
   }
 };
 
@@ -194,6 +199,14 @@ std::string Graph::canonical_text() const {
   }
   json.raw("],\"outputs\":");
   json.ints(Ints(outputs_.data(), outputs_.size()));
+  if (!unknown_ops_.empty()) {
+    json.raw(",\"unknown\":[");
+    for (std::size_t i = 0; i < unknown_ops_.size(); ++i) {
+      if (i != 0) json.raw(",");
+      json.quoted(unknown_ops_[i]);
+    }
+    json.raw("]");
+  }
   json.raw("}");
   return std::move(json.text);
 }

@@ -27,7 +27,8 @@ struct Operator {
 
 class Graph {
  public:
-  // Numbers the operators in canonical order and attaches their costs; twin of canonical._freeze.
+  // Numbers the operators in canonical order and attaches their costs; twin of
+  // canonicalize._freeze.
   Graph(std::unique_ptr<Context> context, const Network& network);
 
   const std::vector<TensorType>& inputs() const { return inputs_; }

@@ -72,7 +72,7 @@ class Operator:
     param_bytes: int = 0
     read_bytes: int = 0
     write_bytes: int = 0
-    source: str = ""
+    source: str = field(default="", compare=False)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -162,9 +162,11 @@ class OpGraph:
     def digest(self) -> str:
         """SHA-256 over the canonical content, as hex: without weights, names and costs.
 
-        Equal across processes, Python versions and front ends; the key of the database.
+        Equal across processes, Python versions and front ends; the key of the database. Of
+        operators outside of the vocabulary it also has :attr:`unknown_ops`, under the names of
+        their framework. Which of them stands where, and with what attributes, is not told apart.
         """
-        content = {
+        content: dict[str, object] = {
             "version": _DIGEST_VERSION,
             "inputs": [str(t) for t in self.inputs],
             "operators": [
@@ -173,6 +175,8 @@ class OpGraph:
             ],
             "outputs": list(self.outputs),
         }
+        if self.unknown_ops:
+            content["unknown"] = list(self.unknown_ops)
         text = json.dumps(content, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

@@ -40,6 +40,12 @@ std::int64_t floor_mod(std::int64_t a, std::int64_t divisor) {
   return rest < 0 ? rest + divisor : rest;
 }
 
+std::int64_t first_index(std::int64_t start, std::int64_t step, std::int64_t extent) {
+  if (step == 0) throw Unsupported("a slice with step 0");
+  const std::int64_t lowest = step < 0 ? -1 : 0, highest = step < 0 ? extent - 1 : extent;
+  return std::clamp(start < 0 ? start + extent : start, lowest, highest);
+}
+
 Name known(Text text) {
   KnownNames& names = known_names();
   if (auto found = names.ids.find(text); found != names.ids.end()) return found->second;

@@ -1,9 +1,9 @@
 // The mutable form between a native reader and a frozen graph; twin of nodes.py.
 //
 // A reader owns one Context, makes all nodes in it, and hands the result to canonicalize (see
-// canonical.h). Everything a node points at (shapes, operands, attributes, texts) lies in the
-// context's arena and lives exactly as long as the context, so nodes are plain values: copy them
-// freely, never delete them. Shapes, operand lists and attribute lists are immutable spans; to
+// canonical/canonicalize.h). Everything a node points at (shapes, operands, attributes, texts) lies
+// in the context's arena and lives exactly as long as the context, so nodes are plain values: copy
+// them freely, never delete them. Shapes, operand lists and attribute lists are immutable spans; to
 // change one, make a new span and assign it.
 //
 // Whatever this side does not know or cannot represent is `throw Unsupported("reason")`: the Python
@@ -84,6 +84,16 @@ std::int64_t checked_add(std::int64_t a, std::int64_t b);
 
 // Python's floor modulo: axis % rank for negative axes. Unsupported where divisor <= 0.
 std::int64_t floor_mod(std::int64_t a, std::int64_t divisor);
+
+// The first index that Python's slice(start, end, step) takes of `extent` ones. Unsupported where
+// step is 0.
+std::int64_t first_index(std::int64_t start, std::int64_t step, std::int64_t extent);
+
+// Constants up to this number of elements are read; twin of nodes.SMALL.
+inline constexpr std::int64_t kSmall = 64;
+
+// Calls of a module's functions; twin of nodes.MAX_INLINED.
+inline constexpr int kMaxInlined = 100'000;
 
 // --- Names: operators and attributes, interned -------------------------------------------------
 

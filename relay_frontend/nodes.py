@@ -17,6 +17,8 @@ from relay_frontend.operators import OPERATORS
 __all__ = [
     "CONSTANT",
     "INPUT",
+    "MAX_INLINED",
+    "SMALL",
     "Network",
     "Node",
     "Rewrite",
@@ -29,6 +31,12 @@ __all__ = [
 
 INPUT = "input"
 CONSTANT = "constant"
+
+SMALL = 64
+"""Constants up to this number of elements keep their value: bounds, pads, scales."""
+
+MAX_INLINED = 100_000
+"""Calls of a module's functions: nested ones can double the operators at every level."""
 
 
 @dataclass(eq=False, slots=True)
@@ -78,7 +86,7 @@ class Network:
 
 
 def constant(type_: TensorType, value: np.ndarray | None = None) -> Node:
-    """A constant of which only small values are worth keeping."""
+    """A constant, with its value where that is known and :data:`SMALL`."""
     return Node(CONSTANT, type_, value=value)
 
 

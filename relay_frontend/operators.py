@@ -2,7 +2,7 @@
 
 Readers, the canonical form, the native tokenizer and ``docs/operators.md`` take it from here. The
 table only grows: the position of an entry is its position in the one-hot type of a token, so that
-tokens for an older, shorter vocabulary are a prefix (see ``VERSIONS`` in
+tokens for an older, shorter vocabulary are a prefix (see ``SIZES`` in
 :mod:`relay_frontend.vocabulary`).
 """
 

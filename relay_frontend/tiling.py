@@ -9,6 +9,7 @@ of 196 rows half of what one of 197 takes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from relay_frontend.graph import Operator
 from relay_frontend.operators import OPERATORS
@@ -45,13 +46,55 @@ def tile(operator: Operator, lanes: int, rows: int) -> tuple[int, int]:
         Two numbers of 1 or more.
     """
     rule = OPERATORS[operator.op].cost.partition("*")[0]
+    shape = operator.shape
     if operator.op in ("attention", "matmul"):
-        return min(2, lanes), 1
+        return tile_of_matmul(lanes)
     if operator.op == "dense":
-        return _tile_of_product(operator, lanes, rows)
+        return tile_of_product((0, *shape)[-1], math.prod(shape[:-1]), lanes, rows)
     if rule in _OVER_IMAGES:
-        return _tile_of_image(operator, lanes, rows)
-    return _divisor((0, *operator.shape)[-1], lanes), rows
+        channels, *image = shape[1:]
+        if operator.op.endswith("nhwc"):
+            *image, channels = shape[1:]
+        groups = operator.attrs.get("groups", 1)
+        assert isinstance(groups, int)
+        pointwise = operator.attrs.get("kernel_size", ()) == (1, 1)
+        return tile_of_image(channels, groups, image, lanes, rows, pointwise=pointwise)
+    return _divisor((0, *shape)[-1], lanes), rows
+
+
+def tile_of_matmul(lanes: int) -> tuple[int, int]:
+    """:func:`tile` of a product of two computed tensors."""
+    return min(2, lanes), 1
+
+
+def tile_of_product(columns: int, height: int, lanes: int, rows: int) -> tuple[int, int]:
+    """:func:`tile` of a product with a constant matrix, ``[height, columns]``."""
+    packed = largest_divisor(columns, 2 * lanes)
+    if packed % lanes:
+        return 1, rows
+    unrolled = math.gcd(height, _PRODUCT_ROWS)
+    return lanes, min(unrolled * max(1, packed // lanes), rows)
+
+
+def tile_of_image(
+    channels: int, groups: int, image: Sequence[int], lanes: int, rows: int, *, pointwise: bool
+) -> tuple[int, int]:
+    """:func:`tile` of a convolution or a window whose result has ``channels`` of an ``image``.
+
+    Args:
+        channels: of the result.
+        groups: that do not see each other's channels; 1 for all in one.
+        image: height and width of the result; for a sequence its length.
+        lanes: as of :func:`tile`.
+        rows: as of :func:`tile`.
+        pointwise: whether the window is 1 x 1.
+    """
+    if 1 < groups < channels:
+        channels //= groups
+    unrolled = _divisor(image[-1], rows)
+    if pointwise:
+        unrolled *= _divisor(image[0], rows // unrolled)
+    return _divisor(channels, lanes), unrolled
 
 
 def stalls(operations: float, rows: int) -> float:
@@ -62,28 +105,6 @@ def stalls(operations: float, rows: int) -> float:
         rows: results that are computed beside each other.
     """
     return operations * (max(rows, _IN_FLIGHT) / rows - 1)
-
-
-def _tile_of_product(operator: Operator, lanes: int, rows: int) -> tuple[int, int]:
-    packed = largest_divisor((0, *operator.shape)[-1], 2 * lanes)
-    if packed % lanes:
-        return 1, rows
-    unrolled = math.gcd(math.prod(operator.shape[:-1]), _PRODUCT_ROWS)
-    return lanes, min(unrolled * max(1, packed // lanes), rows)
-
-
-def _tile_of_image(operator: Operator, lanes: int, rows: int) -> tuple[int, int]:
-    channels, *image = operator.shape[1:]
-    if operator.op.endswith("nhwc"):
-        *image, channels = operator.shape[1:]
-    groups, window = operator.attrs.get("groups", 1), operator.attrs.get("kernel_size", ())
-    assert isinstance(groups, int)
-    if 1 < groups < channels:
-        channels //= groups
-    unrolled = _divisor(image[-1], rows)
-    if window == (1, 1):
-        unrolled *= _divisor(image[0], rows // unrolled)
-    return _divisor(channels, lanes), unrolled
 
 
 def _divisor(extent: int, bound: int) -> int:

@@ -45,7 +45,8 @@ _CATEGORY_MEMBERS: dict[str, str] = {
 CATEGORY_OF: dict[str, str] = {
     **{
         name.rsplit(".", 1)[-1].lower(): spec.category
-        for spec in OPERATORS.values()
+        for op, spec in OPERATORS.items()
+        if op != "item"  # a further result of other operators, whose category is their own
         for names in (spec.onnx, spec.relay, spec.relax)
         for name in names
     },

@@ -4,7 +4,8 @@
 #include <array>
 #include <cctype>
 #include <cmath>
-#include <cstdlib>
+#include <locale>
+#include <sstream>
 #include <utility>
 
 #include "relay_frontend/names.h"
@@ -115,7 +116,15 @@ class Parser {
     return digits == "inf" || (!digits.empty() && (digits[0] == '.' || std::isdigit(digits[0])));
   }
 
-  static double to_number(Text token) { return std::strtod(std::string(token).c_str(), nullptr); }
+  // As Python's float(), whatever the locale of the process.
+  static double to_number(Text token) {
+    if (without_sign(token) == "inf") return token[0] == '-' ? -HUGE_VAL : HUGE_VAL;
+    std::istringstream text{std::string(token)};
+    text.imbue(std::locale::classic());
+    double number = 0.0;
+    text >> number;
+    return number;
+  }
 
   static bool is_constant(Text token) {
     return std::none_of(token.begin(), token.end(), [](char c) { return c >= 'a' && c <= 'z'; });

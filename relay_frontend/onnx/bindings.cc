@@ -32,7 +32,7 @@ nb::object call(const nb::callable& function, const Arguments&... arguments) {
   }
 }
 
-// An operand as onnx_native.infer_node takes it: element type, shape, and values where known.
+// An operand as native.infer_node takes it: element type, shape, and values where known.
 nb::object to_python(const Node* operand) {
   if (operand == nullptr) return nb::none();
   nb::list shape;
@@ -69,7 +69,7 @@ onnx::NodeTypes infer_node(Context& context, const nb::callable& function,
 }
 
 // `parse` is onnx.ModelProto.FromString, `infer_model` is
-// onnx.onnx_cpp2py_export.shape_inference.infer_shapes, `infer_node` is onnx_native.infer_node.
+// onnx.onnx_cpp2py_export.shape_inference.infer_shapes, `infer_node` is native.infer_node.
 std::unique_ptr<Graph> read_onnx(nb::bytes model, const onnx::Shapes& shapes,
                                  const nb::callable& parse, const nb::callable& infer_model,
                                  const nb::callable& infer_node_types) {

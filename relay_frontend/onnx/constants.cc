@@ -269,16 +269,6 @@ Node* read_size(const OnnxNode& source) {
   return source.context.constant(source.type, source.context.integers({}, size));
 }
 
-namespace {
-
-// The first position that slice(start, end, step) takes of `extent` ones.
-std::int64_t first_position(std::int64_t start, std::int64_t step, std::int64_t extent) {
-  const std::int64_t lowest = step < 0 ? -1 : 0, highest = step < 0 ? extent - 1 : extent;
-  return std::clamp(start < 0 ? start + extent : start, lowest, highest);
-}
-
-}  // namespace
-
 std::optional<SliceRanges> slice_ranges(const OnnxNode& source) {
   const Ints shape = source.shape();
   const std::optional<Ints> starts = source.int_values(1, "starts");
@@ -300,7 +290,7 @@ std::optional<SliceRanges> slice_ranges(const OnnxNode& source) {
       throw Unsupported("onnx: axis or step of Slice");
     }
     const auto axis = static_cast<std::size_t>(floor_mod(given, source.rank()));
-    ranges.begin[axis] = first_position((*starts)[i], step, shape[axis]);
+    ranges.begin[axis] = first_index((*starts)[i], step, shape[axis]);
     ranges.strides[axis] = step;
   }
   return ranges;

@@ -15,11 +15,8 @@ from onnx import numpy_helper
 
 from relay_frontend.errors import NetworkError
 from relay_frontend.graph import TensorType
-from relay_frontend.nodes import Node, constant
+from relay_frontend.nodes import SMALL, Node, constant
 from relay_frontend.onnx.node import OnnxNode
-
-SMALL = 64
-"""Elements of the largest constant whose value is kept."""
 
 _DATA_FIELDS = (
     "raw_data",

@@ -13,9 +13,7 @@ namespace relay_frontend::onnx {
 namespace {
 
 const Name kAlpha = known("alpha");
-const Name kApproximate = known("approximate");
 const Name kBeta = known("beta");
-const Name kCast = known("cast");
 const Name kGelu = known("gelu");
 const Name kHardSigmoid = known("hard_sigmoid");
 const Name kSelu = known("selu");
@@ -42,7 +40,7 @@ Node* clip(const OnnxNode& source) {
 
 Node* gelu(const OnnxNode& source) {
   const bool approximate = source.text("approximate", "none") == "tanh";
-  return source.node(kGelu, source.context.attrs({{kApproximate, approximate}}));
+  return source.node(kGelu, source.context.attrs({{attr::approximate, approximate}}));
 }
 
 Node* hard_sigmoid(const OnnxNode& source) {
@@ -64,7 +62,7 @@ Node* dropout(const OnnxNode& source) {
   return trains ? source.unknown() : on_data(source, op::identity);
 }
 
-Node* cast(const OnnxNode& source) { return on_data(source, kCast); }
+Node* cast(const OnnxNode& source) { return on_data(source, op::cast); }
 
 // Axis -1 where one scale serves the whole tensor; scales of blocks are not expressed.
 Converter quantization(const char* op) {

@@ -104,7 +104,7 @@ std::optional<std::string> tensor(Text encoded) {
   }
   const bool is_shape = dims.size() <= 1 && (data_type == kInt32 || data_type == kInt64) &&
                         encoded.size() <= kShapeBytes;
-  const bool is_small = num_elements <= static_cast<std::int64_t>(kSmall);
+  const bool is_small = num_elements <= kSmall;
   return is_small || is_shape ? std::nullopt : copy.finish();
 }
 

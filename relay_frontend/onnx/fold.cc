@@ -155,8 +155,7 @@ const ConstantValue* evaluate(const Rule<OnnxNode>& rule, Source source) {
 
 Node* fold(const OnnxNode& source) {
   const auto rule = kRules.find(source.name);
-  bool known = rule != kRules.end() &&
-               source.type.num_elements() <= static_cast<std::int64_t>(kSmall);
+  bool known = rule != kRules.end() && source.type.num_elements() <= kSmall;
   // Integers and truth values only: weightless networks hold their weights as floats of this.
   known = known && (source.name != "ConstantOfShape" || is_integral(source.type.dtype));
   for (const Node* operand : source.inputs) known = known && operand->value != nullptr;

@@ -10,21 +10,14 @@ namespace relay_frontend::onnx {
 
 namespace {
 
-const Name kBegin = known("begin");
-const Name kBlockSize = known("block_size");
 const Name kGatherNd = known("gather_nd");
 const Name kGridSample = known("grid_sample");
-const Name kIndex = known("index");
-const Name kK = known("k");
 const Name kOneHot = known("one_hot");
 const Name kOrder = known("order");
 const Name kPadEdge = known("pad_edge");
 const Name kRepeats = known("repeats");
 const Name kResize = known("resize");
 const Name kScatterNd = known("scatter_nd");
-const Name kSlice = known("slice");
-const Name kSplit = known("split");
-const Name kStrides = known("strides");
 const Name kTile = known("tile");
 const Name kTriangle = known("triangle");
 const Name kUpper = known("upper");
@@ -52,8 +45,9 @@ Node* slice(const OnnxNode& source) {
   if (!ranges) return source.unknown();
   if (ranges->begin.empty()) throw Unsupported("onnx: Slice of a scalar");
   Context& context = source.context;
-  return on_data(source, kSlice, context.attrs({{kBegin, context.span(ranges->begin)},
-                                                {kStrides, context.span(ranges->strides)}}));
+  return on_data(source, op::slice,
+                 context.attrs({{attr::begin, context.span(ranges->begin)},
+                                {attr::strides, context.span(ranges->strides)}}));
 }
 
 // A dimension of the result, counted from the first.
@@ -68,8 +62,9 @@ Node* concat(const OnnxNode& source) {
 }
 
 Node* split(const OnnxNode& source) {
-  return on_data(source, kSplit, source.context.attrs({{attr::axis, source.axis(0)},
-                                                       {kIndex, source.position}}));
+  return on_data(source, op::split,
+                 source.context.attrs({{attr::axis, source.axis(0)},
+                                       {attr::index, source.position}}));
 }
 
 Node* transpose(const OnnxNode& source) {
@@ -137,7 +132,7 @@ Node* tile(const OnnxNode& source) {
 Converter blocks(const char* op) {
   return [name = known(op)](const OnnxNode& source) {
     return source.node(name,
-                       source.context.attrs({{kBlockSize, source.integer("blocksize", 1)}}));
+                       source.context.attrs({{attr::block_size, source.integer("blocksize", 1)}}));
   };
 }
 
@@ -146,7 +141,7 @@ Node* triangle(const OnnxNode& source) {
   if (!k && source.is_given(1)) return source.unknown();
   const bool upper = source.integer("upper", 1) != 0;
   const std::int64_t diagonal = k && !k->empty() ? k->front() : 0;
-  return on_data(source, kTriangle, source.context.attrs({{kUpper, upper}, {kK, diagonal}}));
+  return on_data(source, kTriangle, source.context.attrs({{kUpper, upper}, {attr::k, diagonal}}));
 }
 
 Node* one_hot(const OnnxNode& source) {

@@ -15,7 +15,7 @@ from relay_frontend.nodes import INPUT, Node, constant
 from relay_frontend.onnx.constants import dtype_name
 from relay_frontend.onnx.types import infer_result_types
 
-_MAX_EXTENT = 2**63 - 1
+MAX_EXTENT = 2**63 - 1
 
 Operand = tuple[int, list[int], "list[Any] | None"]
 """ONNX's element type, shape, and the values of a constant in row-major order."""
@@ -24,7 +24,7 @@ Operand = tuple[int, list[int], "list[Any] | None"]
 def read_native(data: bytes, shapes: Mapping[str, Sequence[int]]) -> OpGraph | None:
     """The graph of an encoded model, or None where Python has to read it."""
     bound = [(name, [int(extent) for extent in shape]) for name, shape in shapes.items()]
-    if any(not 0 < extent <= _MAX_EXTENT for _, shape in bound for extent in shape):
+    if any(not 0 < extent <= MAX_EXTENT for _, shape in bound for extent in shape):
         return None
     return native.attempt("read_onnx", data, bound, ModelProto.FromString, infer_model, infer_node)
 

@@ -8,9 +8,7 @@ namespace relay_frontend::onnx {
 
 namespace {
 
-const Name kGroupNorm = known("group_norm");
 const Name kL2Normalize = known("l2_normalize");
-const Name kNumGroups = known("num_groups");
 
 Node* batch_norm(const OnnxNode& source) {
   const bool training = source.integer("training_mode", 0) != 0;
@@ -26,8 +24,8 @@ Converter trailing_norm(const char* op) {
 }
 
 Node* group_norm(const OnnxNode& source) {
-  return source.node(kGroupNorm,
-                     source.context.attrs({{kNumGroups, source.integer("num_groups", 0)}}));
+  return source.node(op::group_norm,
+                     source.context.attrs({{attr::num_groups, source.integer("num_groups", 0)}}));
 }
 
 Node* lp_norm(const OnnxNode& source) {

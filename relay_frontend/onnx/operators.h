@@ -15,7 +15,7 @@ namespace relay_frontend::onnx {
 using Converter = std::function<Node*(const OnnxNode&)>;
 using Converters = std::unordered_map<Text, Converter>;
 
-// The node of the result of `source` at its position; twin of onnx_operators.convert.
+// The node of the result of `source` at its position; twin of operators.convert.
 Node* convert(const OnnxNode& source);
 
 // Converters by ONNX operator, in one file per subject.

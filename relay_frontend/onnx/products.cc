@@ -10,9 +10,7 @@ namespace relay_frontend::onnx {
 
 namespace {
 
-const Name kAttention = known("attention");
 const Name kEinsum = known("einsum");
-const Name kIsCausal = known("is_causal");
 
 Node* transposed(const OnnxNode& source, Node* matrix) {
   Context& context = source.context;
@@ -70,8 +68,9 @@ Node* attention(const OnnxNode& source) {
   for (const std::size_t at : {4, 5, 6}) plain = plain && !source.is_given(at);
   if (!plain) return source.unknown();
   const bool is_causal = source.integer("is_causal", 0) != 0;
-  return source.node(kAttention, source.context.attrs({{attr::has_mask, source.is_given(3)},
-                                                       {kIsCausal, is_causal}}));
+  return source.node(op::attention,
+                     source.context.attrs({{attr::has_mask, source.is_given(3)},
+                                           {attr::is_causal, is_causal}}));
 }
 
 Converter recurrent(const char* op) {

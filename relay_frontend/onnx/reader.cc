@@ -5,6 +5,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "relay_frontend/names.h"
 #include "relay_frontend/onnx/operators.h"
 #include "relay_frontend/onnx/protobuf.h"
 #include "relay_frontend/onnx/typing.h"
@@ -15,9 +16,6 @@ namespace {
 
 using protobuf::Field;
 using protobuf::Message;
-
-const Name kItem = known("item");
-const Name kIndex = known("index");
 
 // From this version of the format on, initializers have a type without being inputs too.
 constexpr std::int64_t kFreeInitializers = 4;
@@ -409,8 +407,8 @@ class Reader {
                        Text source) {
     // The mask of Dropout keeps everything.
     if (first->is_constant() || operator_name == "Dropout") return context_.constant(type);
-    return context_.make(kItem, type, context_.operands({first}),
-                         context_.attrs({{kIndex, index}}), source);
+    return context_.make(op::item, type, context_.operands({first}),
+                         context_.attrs({{attr::index, index}}), source);
   }
 
   // The entry of a value that is made now.

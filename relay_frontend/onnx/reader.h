@@ -16,9 +16,6 @@ namespace relay_frontend::onnx {
 // Static shapes of graph inputs by name.
 using Shapes = std::vector<std::pair<std::string, std::vector<std::int64_t>>>;
 
-// Elements up to which the content of a constant is read (bounds, pads, axes, shapes).
-constexpr std::size_t kSmall = 64;
-
 // The newest version of the default domain: a newer one may give operators another meaning.
 constexpr std::int64_t kNewestOpset = 28;
 

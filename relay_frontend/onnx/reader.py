@@ -21,7 +21,7 @@ from relay_frontend.errors import CostModelError, DynamicShapeError, NetworkErro
 from relay_frontend.graph import OpGraph, TensorType
 from relay_frontend.nodes import INPUT, Network, Node, constant
 from relay_frontend.onnx.constants import dtype_name, read_constant
-from relay_frontend.onnx.native import read_native
+from relay_frontend.onnx.native import MAX_EXTENT, read_native
 from relay_frontend.onnx.node import OnnxNode, is_default_domain, source_name
 from relay_frontend.onnx.operators import PARTS, convert, further_result
 from relay_frontend.onnx.structure import check_structure, inline_functions
@@ -33,8 +33,6 @@ Source: TypeAlias = "onnx.ModelProto | bytes | str | os.PathLike[str]"
 
 NEWEST_OPSET = 28
 """A newer one may give operators another meaning."""
-
-_MAX_EXTENT = 2**63 - 1
 
 _MALFORMED = (
     ArithmeticError,
@@ -54,7 +52,9 @@ def load_model(source: Source) -> onnx.ModelProto:
     Raises:
         NetworkError: the file is missing, or what it holds is no ONNX model.
     """
-    return source if isinstance(source, onnx.ModelProto) else _parse(_read(source), source)
+    if isinstance(source, onnx.ModelProto):
+        return _with_operators(source, "the given model")
+    return _parse(_read(source), source)
 
 
 def _read(source: bytes | str | os.PathLike[str]) -> bytes:
@@ -73,6 +73,10 @@ def _parse(data: bytes, source: bytes | str | os.PathLike[str]) -> onnx.ModelPro
         model = onnx.load_from_string(data)
     except DecodeError:
         raise NetworkError(f"{name}: not an ONNX model (its protobuf does not parse)") from None
+    return _with_operators(model, name)
+
+
+def _with_operators(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
     if not model.graph.node:
         raise NetworkError(f"{name}: not an ONNX model (it has no operators)")
     return model
@@ -97,7 +101,7 @@ def _bind(model: onnx.ModelProto, shapes: Shapes) -> None:
     for name, shape in shapes.items():
         if name not in inputs:
             raise NetworkError(f"no input named {name!r}; the inputs are {', '.join(inputs)}")
-        if not all(0 < int(extent) <= _MAX_EXTENT for extent in shape):
+        if not all(0 < int(extent) <= MAX_EXTENT for extent in shape):
             raise NetworkError(f"shape {tuple(shape)} of input {name!r}: extents are positive")
         dims = inputs[name].type.tensor_type.shape
         del dims.dim[:]

@@ -12,9 +12,6 @@ namespace relay_frontend::onnx {
 namespace {
 
 const Name kCumsum = known("cumsum");
-const Name kK = known("k");
-const Name kKeepdims = known("keepdims");
-const Name kTopK = known("top_k");
 
 Extents reduced_axes(const OnnxNode& source, const std::optional<Ints>& axes) {
   Extents chosen;
@@ -47,7 +44,7 @@ Converter reduction(const char* op, const char* before = nullptr, const char* af
       const bool keepdims = source.integer("keepdims", 1) != 0;
       node = source.node(op, only(source, node),
                          context.attrs({{attr::axes, context.span(chosen)},
-                                        {kKeepdims, keepdims}}));
+                                        {attr::keepdims, keepdims}}));
     }
     return after ? source.node(*after, only(source, node)) : node;
   };
@@ -57,7 +54,7 @@ Converter arg(const char* op) {
   return [name = known(op)](const OnnxNode& source) {
     const bool keepdims = source.integer("keepdims", 1) != 0;
     return source.node(name, source.context.attrs({{attr::axis, source.axis(0)},
-                                                   {kKeepdims, keepdims}}));
+                                                   {attr::keepdims, keepdims}}));
   };
 }
 
@@ -73,8 +70,8 @@ Node* cumsum(const OnnxNode& source) {
 Node* top_k(const OnnxNode& source) {
   const std::optional<Ints> k = source.int_values(1, "k");
   if (!k) return source.unknown();
-  return source.step(kTopK, source.type.shape, only(source, source.data()),
-                     source.context.attrs({{attr::axis, source.axis(-1)}, {kK, k->front()}}));
+  return source.step(op::top_k, source.type.shape, only(source, source.data()),
+                     source.context.attrs({{attr::axis, source.axis(-1)}, {attr::k, k->front()}}));
 }
 
 // Made by static initialization, as long as names may become known.

@@ -6,7 +6,7 @@ import math
 
 from onnx import GraphProto, ModelProto, TensorProto
 
-from relay_frontend.onnx.constants import SMALL
+from relay_frontend.nodes import SMALL
 
 
 def without_weights(model: ModelProto) -> ModelProto:

@@ -20,11 +20,8 @@ const Name kConvTranspose[kRanks] = {known("conv1d_transpose"), known("conv2d_tr
 const Name kMaxPool[kRanks] = {known("max_pool1d"), known("max_pool2d"), known("max_pool3d")};
 const Name kAvgPool[kRanks] = {known("avg_pool1d"), known("avg_pool2d"), known("avg_pool3d")};
 
-const Name kStrides = known("strides");
 const Name kDilation = known("dilation");
 const Name kCountIncludePad = known("count_include_pad");
-const Name kKeepdims = known("keepdims");
-const Name kMax = known("max");
 const Name kLpReductions[] = {known("reduce_l1"), known("reduce_l2")};
 
 // Extents of the operand behind batch and channels.
@@ -96,7 +93,7 @@ Node* conv(const OnnxNode& source) {
   if (data[1] != checked_mul(weight[1], groups)) throw Unsupported("onnx: channels of Conv");
   const Window window = read_window(source, weight.slice(2));
   return source.node(kConv[rank - 1], source.context.attrs({{attr::kernel_size, window.kernel_size},
-                                                            {kStrides, window.strides},
+                                                            {attr::strides, window.strides},
                                                             {attr::padding, window.padding},
                                                             {kDilation, window.dilation},
                                                             {attr::groups, groups}}));
@@ -131,7 +128,7 @@ Node* conv_transpose(const OnnxNode& source) {
   return source.node(
       kConvTranspose[rank - 1],
       source.context.attrs({{attr::kernel_size, window.kernel_size},
-                            {kStrides, window.strides},
+                            {attr::strides, window.strides},
                             {attr::padding, window.padding},
                             {kDilation, window.dilation},
                             {attr::groups, source.integer("group", 1)}}));
@@ -148,7 +145,7 @@ Converter pool(const Name* ops) {
     }
     const Window window = read_window(source, source.ints("kernel_shape", {}));
     Attrs attrs = source.context.attrs({{attr::kernel_size, window.kernel_size},
-                                        {kStrides, window.strides},
+                                        {attr::strides, window.strides},
                                         {attr::padding, window.padding}});
     if (ops == kAvgPool) {
       const bool counts = source.integer("count_include_pad", 0) != 0;
@@ -164,7 +161,7 @@ Node* global_pool(const OnnxNode& source, const Name* op, Name reduction) {
   for (std::int64_t axis = 2; axis < source.rank(); ++axis) axes.push_back(axis);
   if (op != nullptr && axes.size() == 2) return source.node(*op);
   return source.node(reduction, source.context.attrs({{attr::axes, source.context.span(axes)},
-                                                      {kKeepdims, true}}));
+                                                      {attr::keepdims, true}}));
 }
 
 Node* global_lp_pool(const OnnxNode& source) {
@@ -183,7 +180,7 @@ const Converters& window_converters() {
        [](const OnnxNode& o) { return global_pool(o, &op::global_avg_pool2d, op::mean); }},
       {"GlobalLpPool", global_lp_pool},
       {"GlobalMaxPool",
-       [](const OnnxNode& o) { return global_pool(o, &op::global_max_pool2d, kMax); }},
+       [](const OnnxNode& o) { return global_pool(o, &op::global_max_pool2d, op::max); }},
       {"MaxPool", pool(kMaxPool)},
   };
   return converters;

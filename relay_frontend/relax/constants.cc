@@ -214,7 +214,7 @@ void refuse_rare(DType dtype) {
 
 const ConstantValue* fold(const RelaxCall& call, TensorType type) {
   const Evaluation* evaluation = evaluation_of(call.name);
-  if (evaluation == nullptr || type.num_elements() > kSmallConstant) return nullptr;
+  if (evaluation == nullptr || type.num_elements() > kSmall) return nullptr;
   Arrays known;
   for (const Node* operand : call.inputs) {
     if (operand->value == nullptr && !evaluation->by_type) return nullptr;

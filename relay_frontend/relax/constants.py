@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 
 from relay_frontend.graph import TensorType
+from relay_frontend.nodes import SMALL
 from relay_frontend.relax.call import RelaxCall
-
-SMALL = 64
-"""Elements of the largest constant whose value is kept."""
 
 _Values = list[np.ndarray]
 

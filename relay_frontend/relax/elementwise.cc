@@ -10,7 +10,6 @@ namespace {
 using namespace relax;
 
 const Name kAlpha = known("alpha");
-const Name kApproximate = known("approximate");
 const Name kDequantize = known("dequantize");
 const Name kGelu = known("gelu");
 const Name kLeakyRelu = known("leaky_relu");
@@ -26,7 +25,7 @@ Node* clip(Call call) {
 }
 
 Node* gelu(Call call) {
-  return call.node(kGelu, one(call, {kApproximate, call.name == "nn.gelu_tanh"}));
+  return call.node(kGelu, one(call, {attr::approximate, call.name == "nn.gelu_tanh"}));
 }
 
 Node* leaky_relu(Call call) {

@@ -29,7 +29,7 @@ from relay_frontend.canonical.provenance import (
 from relay_frontend.errors import NetworkError
 from relay_frontend.kernel import Kernel
 from relay_frontend.relax import kernels as relax_kernels
-from relay_frontend.relax.reader import read_network
+from relay_frontend.relax.reader import main_function, read_network
 
 _CALL_TIR = "relax.call_tir"
 
@@ -91,9 +91,7 @@ def _with_main(mod: tvm.IRModule, main: relax.Function) -> tvm.IRModule:
 
 def _numbered(mod: tvm.IRModule) -> tvm.IRModule:
     """Name the variables of ``main`` after the calls that they are bound to."""
-    if "main" not in [var.name_hint for var in mod.get_global_vars()]:
-        raise NetworkError("the Relax module has no function 'main'")
-    calls = _Calls(mod["main"])
+    calls = _Calls(main_function(mod))
     for number, call in enumerate(calls.calls[:-1]):
         call.origins = frozenset({number})
     return calls.renamed(mod)

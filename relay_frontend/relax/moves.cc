@@ -12,25 +12,17 @@ namespace {
 
 using namespace relax;
 
-const Name kBegin = known("begin");
-const Name kBlockSize = known("block_size");
-const Name kDepthToSpace = known("depth_to_space");
 const Name kGather = known("gather_elements");
 const Name kGatherNd = known("gather_nd");
 const Name kGridSample = known("grid_sample");
-const Name kK = known("k");
 const Name kOneHot = known("one_hot");
 const Name kOrder = known("order");
 const Name kPadEdge = known("pad_edge");
 const Name kRepeats = known("repeats");
 const Name kResize = known("resize");
 const Name kReverse = known("reverse");
-const Name kRoiAlign = known("roi_align");
 const Name kScatterElements = known("scatter_elements");
 const Name kScatterNd = known("scatter_nd");
-const Name kSlice = known("slice");
-const Name kStrides = known("strides");
-const Name kTake = known("take");
 const Name kTile = known("tile");
 const Name kTriangle = known("triangle");
 const Name kUpper = known("upper");
@@ -47,14 +39,14 @@ Node* result_axis(Call call) {
 }
 
 Node* take(Call call) {
-  if (call.has("axis")) return operand_axis<kTake>(call);
-  return call.node(kTake, call.context.operands({flat(call), call.inputs[1]}),
+  if (call.has("axis")) return operand_axis<op::take>(call);
+  return call.node(op::take, call.context.operands({flat(call), call.inputs[1]}),
                    one(call, {attr::axis, 0}));
 }
 
 // x[i] with one tensor of positions.
 Node* index_tensor(Call call) {
-  return call.inputs.size() == 2 ? call.node(kTake, one(call, {attr::axis, 0})) : call.unknown();
+  return call.inputs.size() == 2 ? call.node(op::take, one(call, {attr::axis, 0})) : call.unknown();
 }
 
 Node* gather_nd(Call call) {
@@ -73,8 +65,8 @@ Node* scatter_nd(Call call) {
 Node* slice(Call call, const std::vector<Int>& begin, const std::vector<Int>& strides) {
   Context& context = call.context;
   const Attrs attrs =
-      context.attrs({{kBegin, context.span(begin)}, {kStrides, context.span(strides)}});
-  return call.node(kSlice, call.inputs.slice(0, 1), attrs);
+      context.attrs({{attr::begin, context.span(begin)}, {attr::strides, context.span(strides)}});
+  return call.node(op::slice, call.inputs.slice(0, 1), attrs);
 }
 
 Node* strided_slice(Call call) {
@@ -167,16 +159,17 @@ Node* grid_sample(Call call) {
 }
 
 Node* roi_align(Call call) {
-  return call.text("layout") == "NCHW" ? call.node(kRoiAlign) : call.unknown();
+  return call.text("layout") == "NCHW" ? call.node(op::roi_align) : call.unknown();
 }
 
 Node* pixel_shuffle(Call call) {
-  return call.node(kDepthToSpace, one(call, {kBlockSize, call.integer("upscale_factor")}));
+  return call.node(op::depth_to_space,
+                   one(call, {attr::block_size, call.integer("upscale_factor")}));
 }
 
 Node* triangle(Call call) {
   const Attrs attrs =
-      call.context.attrs({{kUpper, call.name == "triu"}, {kK, call.number(1).integer()}});
+      call.context.attrs({{kUpper, call.name == "triu"}, {attr::k, call.number(1).integer()}});
   return call.node(kTriangle, call.inputs.slice(0, 1), attrs);
 }
 

@@ -11,9 +11,7 @@ namespace {
 
 using namespace relax;
 
-const Name kLayerNorm = known("layer_norm");
 const Name kLogSoftmax = known("log_softmax");
-const Name kNumGroups = known("num_groups");
 const Name kRmsNorm = known("rms_norm");
 
 Node* batch_norm(Call call) {
@@ -34,7 +32,7 @@ bool over_channels(Call call) {
 
 Node* group_norm(Call call) {
   if (!over_channels(call)) return call.unknown();
-  return call.node(op::group_norm, one(call, {kNumGroups, call.integer("num_groups")}));
+  return call.node(op::group_norm, one(call, {attr::num_groups, call.integer("num_groups")}));
 }
 
 Node* instance_norm(Call call) {
@@ -48,7 +46,7 @@ const RelaxConverters& relax_normalizations() {
       {"nn.batch_norm", batch_norm},
       {"nn.group_norm", group_norm},
       {"nn.instance_norm", instance_norm},
-      {"nn.layer_norm", trailing_norm<kLayerNorm>},
+      {"nn.layer_norm", trailing_norm<op::layer_norm>},
       {"nn.log_softmax", operand_axis<kLogSoftmax>},
       {"nn.rms_norm", trailing_norm<kRmsNorm>},
       {"nn.softmax", operand_axis<op::softmax>},

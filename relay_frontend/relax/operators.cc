@@ -12,10 +12,6 @@ namespace {
 
 using namespace relax;
 
-const Name kIndex = known("index");
-const Name kItem = known("item");
-const Name kSplit = known("split");
-
 Node* plain(Call call) {
   const Name* name = plain_operator(Source::relax, call.name);
   return name != nullptr ? call.node(*name) : call.unknown();
@@ -68,8 +64,8 @@ std::vector<Node*> RelaxOperator::convert(const RelaxCall& call) const {
     const Int axis = call.axis(call.rank());
     for (const TensorType type : call.types) {
       const Attrs attrs =
-          context.attrs({{attr::axis, axis}, {kIndex, static_cast<Int>(nodes.size())}});
-      nodes.push_back(context.make(kSplit, type, call.inputs, attrs, call.source));
+          context.attrs({{attr::axis, axis}, {attr::index, static_cast<Int>(nodes.size())}});
+      nodes.push_back(context.make(op::split, type, call.inputs, attrs, call.source));
     }
     return nodes;
   }
@@ -79,17 +75,11 @@ std::vector<Node*> RelaxOperator::convert(const RelaxCall& call) const {
       nodes.push_back(context.constant(type));
       continue;
     }
-    const Attrs attrs = one(call, {kIndex, static_cast<Int>(nodes.size())});
+    const Attrs attrs = one(call, {attr::index, static_cast<Int>(nodes.size())});
     nodes.push_back(
-        context.make(kItem, type, context.operands({nodes.front()}), attrs, call.source));
+        context.make(op::item, type, context.operands({nodes.front()}), attrs, call.source));
   }
   return nodes;
-}
-
-std::int64_t first_index(std::int64_t start, std::int64_t step, std::int64_t extent) {
-  if (step == 0) throw Unsupported("a slice with step 0");
-  const std::int64_t lowest = step < 0 ? -1 : 0, highest = step < 0 ? extent - 1 : extent;
-  return std::clamp(start < 0 ? start + extent : start, lowest, highest);
 }
 
 }  // namespace relay_frontend

@@ -14,7 +14,6 @@ using namespace relax;
 
 const Name kEinsum = known("einsum");
 const Name kGru = known("gru");
-const Name kIsCausal = known("is_causal");
 const Name kLstm = known("lstm");
 const Name kRnn = known("rnn");
 
@@ -46,7 +45,7 @@ Node* attention(Call call) {
     if (!operands[i]->is_constant()) operands[i] = permuted(call, operands[i], heads_first);
   }
   const Attrs attrs = context.attrs(
-      {{attr::has_mask, operands.size() > 3}, {kIsCausal, call.has("causal_mask")}});
+      {{attr::has_mask, operands.size() > 3}, {attr::is_causal, call.has("causal_mask")}});
   Node* node = context.make(op::attention, permuted_type(call, call.type, heads_first),
                             context.span(operands), attrs, call.source);
   return call.node(op::transpose, context.operands({node}), one(call, {attr::axes, heads_first}));

@@ -192,7 +192,7 @@ class Reader {
   Bound call(ffi::Object call, Text source) {
     std::vector<ffi::Value> args = all(call.field("args").sequence());
     const ffi::Object callee = call.field("op").object();
-    if (callee.kind() == Kind::global_var) return inlined(callee, args, source);
+    if (callee.kind() == Kind::global_var) return inline_call(callee, args, source);
     const Operator* op = &named(callee);
     ffi::Value attrs = call.field("attrs");
     if (is_packed(op->name)) {
@@ -216,7 +216,8 @@ class Reader {
     return {nullptr, context_.span(results)};
   }
 
-  Bound inlined(ffi::Object name, const std::vector<ffi::Value>& args, Text source) {
+  Bound inline_call(ffi::Object name, const std::vector<ffi::Value>& args, Text source) {
+    if (++inlined_ > kMaxInlined) throw Unsupported("too many calls");
     const ffi::Object function = expect(functions_.at(name), Kind::function);
     const ffi::Sequence params = function.field("params").sequence();
     if (params.size() != args.size()) throw Unsupported("a call with other parameters");
@@ -317,7 +318,7 @@ class Reader {
 
   Node* constant(ffi::Object expr) {
     const TensorType type = tensor_type(expr.field("ty").object());
-    if (type.num_elements() > kSmallConstant) return context_.constant(type);
+    if (type.num_elements() > kSmall) return context_.constant(type);
     const ffi::Value value = expr.field("value");
     return context_.constant(type, content_of(context_, value.tensor(), type));
   }
@@ -331,6 +332,7 @@ class Reader {
   std::unordered_map<const void*, Operator> operators_;  // by what a call names
   std::vector<std::int64_t> shape_;                      // scratch
   int depth_ = 0;
+  int inlined_ = 0;
 };
 
 // The graph of the function main of a module that the caller keeps alive.

@@ -11,9 +11,6 @@
 
 namespace relay_frontend {
 
-// Elements of the largest constant whose value is kept; relax_constants.SMALL.
-inline constexpr std::int64_t kSmallConstant = 64;
-
 // The element type of that name in numpy; Unsupported where there is none.
 DType dtype_of(DLDataType dtype);
 
@@ -92,15 +89,11 @@ const RelaxConverters& relax_products();
 const RelaxConverters& relax_reductions();
 const RelaxConverters& relax_windows();  // convolutions and pooling
 
-// Functions of TIR that TVM's ONNX importer calls; twin of relax_tir.TIR.
+// Functions of TIR that TVM's ONNX importer calls; twin of tir.TIR.
 const RelaxConverters& relax_tir();
 inline bool is_relax_tir(Text name) { return relax_tir().count(name) != 0; }
 
-// The first index that slice(start, end, step) takes of `extent` ones.
-std::int64_t first_index(std::int64_t start, std::int64_t step, std::int64_t extent);
-
-// The value of a result of a constant call; null where it is not known. Twin of
-// relax_constants.fold.
+// The value of a result of a constant call; null where it is not known. Twin of constants.fold.
 const ConstantValue* fold(const RelaxCall& call, TensorType type);
 
 }  // namespace relay_frontend

@@ -20,9 +20,8 @@ from relay_frontend import native
 from relay_frontend.canonical.canonicalize import canonicalize
 from relay_frontend.errors import CostModelError, DynamicShapeError, NetworkError
 from relay_frontend.graph import OpGraph, TensorType
-from relay_frontend.nodes import INPUT, Network, Node, constant
+from relay_frontend.nodes import INPUT, MAX_INLINED, SMALL, Network, Node, constant
 from relay_frontend.relax.call import RelaxCall
-from relay_frontend.relax.constants import SMALL
 from relay_frontend.relax.operators import convert
 from relay_frontend.relax.tir import TIR
 
@@ -56,20 +55,32 @@ def read_network(module: tvm.IRModule, params: Collection[str] | None = None) ->
     return _Reader(module, params).read()
 
 
+def main_function(module: tvm.IRModule) -> relax.Function:
+    """The function ``main`` of a module.
+
+    Raises:
+        NetworkError: there is none of Relax.
+    """
+    main = next((f for var, f in module.functions_items() if var.name_hint == "main"), None)
+    if not isinstance(main, relax.Function):
+        raise NetworkError("the Relax module has no function 'main'")
+    return main
+
+
 class _Reader:
     """Reads one module; holds the values by variable."""
 
     def __init__(self, module: tvm.IRModule, params: Collection[str] | None) -> None:
+        self.main = main_function(module)
         self.functions = {var.name_hint: function for var, function in module.functions_items()}
         self.params = params
         self.values: dict[Any, _Value] = {}
         self.inputs: list[Node] = []
         self.active: list[str] = []
+        self.inlined = 0
 
     def read(self) -> Network:
-        main = self.functions.get("main")
-        if not isinstance(main, relax.Function):
-            raise NetworkError("the Relax module has no function 'main'")
+        main = self.main
         num_input = len(main.params)
         if main.attrs is not None and "num_input" in main.attrs:
             num_input = int(main.attrs["num_input"])
@@ -134,7 +145,7 @@ class _Reader:
     def _call(self, call: relax.Call, source: str) -> _Value:
         arguments = list(call.args)
         if isinstance(call.op, relax.GlobalVar):
-            return self._inlined(str(call.op.name_hint), arguments, source)
+            return self._inline(str(call.op.name_hint), arguments, source)
         name, arguments, attrs = self._operator(call, arguments, source)
         operands = [
             node
@@ -171,13 +182,16 @@ class _Reader:
             )
         return name, list(arguments[1].fields), self.functions[function]
 
-    def _inlined(self, name: str, arguments: list[Any], source: str) -> _Value:
+    def _inline(self, name: str, arguments: list[Any], source: str) -> _Value:
         function = self.functions.get(name)
         if not isinstance(function, relax.Function):
             raise NetworkError(
                 f"{source!r} calls {name!r}, which is no function of Relax; give the module before "
                 "it is lowered to TIR"
             )
+        self.inlined += 1
+        if self.inlined > MAX_INLINED:
+            raise NetworkError(f"the Relax module makes over {MAX_INLINED} calls of functions")
         values = [self._value(argument, source) for argument in arguments]
         for var, value in zip(function.params, values, strict=True):
             self.values[var] = value

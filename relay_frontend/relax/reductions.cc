@@ -12,15 +12,7 @@ namespace {
 using namespace relax;
 
 const Name kCumsum = known("cumsum");
-const Name kIndex = known("index");
-const Name kItem = known("item");
-const Name kK = known("k");
-const Name kKeepdims = known("keepdims");
-const Name kLargest = known("largest");
-const Name kMax = known("max");
-const Name kMin = known("min");
 const Name kProd = known("prod");
-const Name kTopK = known("top_k");
 const Name kVariance = known("variance");
 
 template <const Name& name>
@@ -28,7 +20,7 @@ Node* reduction(Call call) {
   const std::vector<Int> axes = call.has("axis") ? sorted(positive(call, call.ints("axis")))
                                                  : range(0, call.rank());
   return call.node(name, call.context.attrs({{attr::axes, call.context.span(axes)},
-                                             {kKeepdims, call.boolean("keepdims")}}));
+                                             {attr::keepdims, call.boolean("keepdims")}}));
 }
 
 template <const Name& name>
@@ -37,11 +29,11 @@ Node* arg_reduction(Call call) {
   const bool keepdims = call.boolean("keepdims");
   if (call.has("axis")) {
     const Int axis = call.axis(call.rank());
-    return call.node(name, context.attrs({{attr::axis, axis}, {kKeepdims, keepdims}}));
+    return call.node(name, context.attrs({{attr::axis, axis}, {attr::keepdims, keepdims}}));
   }
   if (keepdims) return call.unknown();
   return call.node(name, context.operands({flat(call)}),
-                   context.attrs({{attr::axis, 0}, {kKeepdims, false}}));
+                   context.attrs({{attr::axis, 0}, {attr::keepdims, false}}));
 }
 
 Node* cumsum(Call call) {
@@ -57,11 +49,11 @@ Node* top_k(Call call) {
   const TensorType values = context.type(call.type.shape, call.inputs[0]->type.dtype);
   const bool largest = call.boolean("largest");
   const Int k = call.type.shape[static_cast<std::size_t>(axis)];
-  Node* node = context.make(kTopK, values, call.inputs,
-                            context.attrs({{attr::axis, axis}, {kK, k}, {kLargest, largest}}),
-                            call.source);
+  const Attrs attrs =
+      context.attrs({{attr::axis, axis}, {attr::k, k}, {attr::largest, largest}});
+  Node* node = context.make(op::top_k, values, call.inputs, attrs, call.source);
   if (call.text("ret_type") != "indices") return node;
-  return call.node(kItem, context.operands({node}), one(call, {kIndex, 1}));
+  return call.node(op::item, context.operands({node}), one(call, {attr::index, 1}));
 }
 
 }  // namespace
@@ -71,9 +63,9 @@ const RelaxConverters& relax_reductions() {
       {"argmax", arg_reduction<op::argmax>},
       {"argmin", arg_reduction<op::argmin>},
       {"cumsum", cumsum},
-      {"max", reduction<kMax>},
+      {"max", reduction<op::max>},
       {"mean", reduction<op::mean>},
-      {"min", reduction<kMin>},
+      {"min", reduction<op::min>},
       {"prod", reduction<kProd>},
       {"sum", reduction<op::sum>},
       {"topk", top_k},

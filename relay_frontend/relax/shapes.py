@@ -9,6 +9,7 @@ import tvm
 from tvm import relax
 
 from relay_frontend.errors import NetworkError
+from relay_frontend.relax.reader import main_function
 
 
 def bind_shapes(module: tvm.IRModule, shapes: Mapping[str, Sequence[int]]) -> tvm.IRModule:
@@ -19,9 +20,9 @@ def bind_shapes(module: tvm.IRModule, shapes: Mapping[str, Sequence[int]]) -> tv
         shapes: static shapes by parameter name; parameters that share a variable share its value.
 
     Raises:
-        NetworkError: there is no such parameter, or its type contradicts the shape.
+        NetworkError: there is no ``main`` or no such parameter, or its type contradicts the shape.
     """
-    params = {str(param.name): param for param in module["main"].params}
+    params = {str(param.name): param for param in main_function(module).params}
     extents: dict[Any, int] = {}
     for name, shape in shapes.items():
         if name not in params:

@@ -12,8 +12,6 @@ namespace {
 
 const Name kCountIncludePad = known("count_include_pad");
 const Name kDilation = known("dilation");
-const Name kKeepdims = known("keepdims");
-const Name kStrides = known("strides");
 
 const Text kData[] = {"", "NCW", "NCHW", "NCDHW"};
 const Text kKernel[] = {"", "OIW", "OIHW", "OIDHW"};
@@ -25,7 +23,7 @@ const Name kTransposedConv[] = {op::input, known("conv1d_transpose"), known("con
 const Name kAvgPool[] = {op::input, known("avg_pool1d"), known("avg_pool2d"), known("avg_pool3d")};
 const Name kMaxPool[] = {op::input, known("max_pool1d"), known("max_pool2d"), known("max_pool3d")};
 
-Attr strides(const RelaxCall& call) { return {kStrides, call.ints("strides")}; }
+Attr strides(const RelaxCall& call) { return {attr::strides, call.ints("strides")}; }
 Attr padding(const RelaxCall& call) { return {attr::padding, call.ints("padding")}; }
 
 template <std::size_t rank, bool transposed>
@@ -63,7 +61,7 @@ Node* adaptive_avg_pool(const RelaxCall& call) {
   const Ints extents = call.inputs[0]->type.shape.slice(2), outputs = call.type.shape.slice(2);
   if (std::all_of(outputs.begin(), outputs.end(), [](auto extent) { return extent == 1; })) {
     const Ints axes = context.ints({2, 3, 4}).slice(0, rank);
-    return call.node(op::mean, context.attrs({{attr::axes, axes}, {kKeepdims, true}}));
+    return call.node(op::mean, context.attrs({{attr::axes, axes}, {attr::keepdims, true}}));
   }
   if (extents.size() != outputs.size()) throw Unsupported("a pooling of another rank");
   std::vector<std::int64_t> window;
@@ -74,7 +72,7 @@ Node* adaptive_avg_pool(const RelaxCall& call) {
   const Ints size = context.span(window);
   const Ints zeros = context.span(std::vector<std::int64_t>(2 * rank, 0));
   return call.node(kAvgPool[rank], context.attrs({{attr::kernel_size, size},
-                                                  {kStrides, size},
+                                                  {attr::strides, size},
                                                   {attr::padding, zeros},
                                                   {kCountIncludePad, false}}));
 }

@@ -19,7 +19,6 @@ using packed::Objects;
 
 namespace {
 
-constexpr int kMaxInlined = 1'000'000;
 constexpr int kMaxNesting = 100;  // of tuples, which are taken apart recursively
 
 // What marks an expression for a compiler and computes nothing; sorted.

@@ -17,14 +17,11 @@ class Untyped : public Unsupported {
   Untyped() : Unsupported("an expression without a type") {}
 };
 
-// An operator is of Relay's dynamic ones; twin of relay_calls.DynamicOperator.
+// An operator is of Relay's dynamic ones; twin of calls.DynamicOperatorError.
 class Dynamic : public Unsupported {
  public:
   Dynamic() : Unsupported("a dynamic operator") {}
 };
-
-// Constants up to this number of elements are read (bounds, pads, scales).
-inline constexpr std::int64_t kSmall = 64;
 
 // The attributes of a call, read when asked for; Unsupported where missing or of another type.
 class RelayAttributes {
@@ -58,7 +55,7 @@ struct ResultTypes {
   bool is_tuple = false;
 };
 
-// One call of an operator; the fields mean what they do in relay_calls.Call. The results are in
+// One call of an operator; the fields mean what they do in calls.Call. The results are in
 // consecutive slots.
 struct RelayCall {
   Text name;
@@ -69,7 +66,7 @@ struct RelayCall {
   Text source;
 };
 
-// All calls in an order in which they can be executed; see relay_calls.Program.
+// All calls in an order in which they can be executed; see calls.Program.
 struct RelayProgram {
   std::vector<RelayCall> calls;
   std::vector<Node*> leaves;  // one per slot; null where a call fills it

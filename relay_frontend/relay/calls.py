@@ -11,17 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import tvm
 from tvm import relay
 
 from relay_frontend.errors import DynamicShapeError, NetworkError
 from relay_frontend.graph import TensorType
-from relay_frontend.nodes import INPUT, Node, constant
-
-SMALL = 64
-"""Constants up to this number of elements are read (bounds, pads, scales)."""
-
-_MAX_INLINED = 100_000  # function calls: nested ones can double the operators at every level
+from relay_frontend.nodes import INPUT, MAX_INLINED, SMALL, Node, constant
 
 # What marks an expression for a compiler and computes nothing.
 _TRANSPARENT = frozenset(
@@ -102,7 +98,8 @@ def evaluate(module: tvm.IRModule) -> Program:
 
     Raises:
         Untyped: an operator has no type; run ``InferType`` and come back.
-        NetworkError: there is control flow, recursion or anything else that is no dataflow.
+        NetworkError: there is no ``main``, or control flow, recursion or anything else that is no
+            dataflow.
         DynamicOperatorError: an operator is of Relay's dynamic ones; run ``DynamicToStatic``.
         DynamicShapeError: a type is dynamic.
     """
@@ -169,7 +166,7 @@ class _Evaluator:
         }
 
     def run(self) -> Program:
-        function = self.module["main"]
+        function = main_function(self.module)
         scope = _Scope(None)
         self.active.append(hash(function))
         for var in function.params:
@@ -204,7 +201,7 @@ class _Evaluator:
     def _constant(self, step: _Step) -> None:
         array = step.expr.data
         type_ = TensorType(tuple(int(d) for d in array.shape), str(array.dtype))
-        value = array.numpy() if type_.num_elements <= SMALL else None
+        value = content(array) if type_.num_elements <= SMALL else None
         step.scope.set(step.expr, self.program.add(constant(type_, value)))
 
     def _function(self, step: _Step) -> None:
@@ -288,8 +285,8 @@ class _Evaluator:
         self.inlined += 1
         if hash(function) in self.active:
             raise NetworkError(f"the Relay function {_name(step.expr.op)} is recursive")
-        if self.inlined > _MAX_INLINED:
-            raise NetworkError(f"the Relay module makes over {_MAX_INLINED} calls of functions")
+        if self.inlined > MAX_INLINED:
+            raise NetworkError(f"the Relay module makes over {MAX_INLINED} calls of functions")
         scope = _Scope(closure.scope)
         for param, value in zip(function.params, values, strict=True):
             scope.set(param, value)
@@ -352,6 +349,17 @@ class _Inlined:
     scope: _Scope
 
 
+def main_function(module: tvm.IRModule) -> relay.Function:
+    """The function ``main`` of a module.
+
+    Raises:
+        NetworkError: there is none.
+    """
+    if "main" not in [name.name_hint for name in module.get_global_vars()]:
+        raise NetworkError("the Relay module has no function 'main'")
+    return module["main"]
+
+
 def _name(callee: Any) -> str:
     return repr(str(callee.name_hint)) if hasattr(callee, "name_hint") else "(unnamed)"
 
@@ -361,6 +369,18 @@ def _declared_type(var: relay.Var) -> Any:
     if type_ is None:
         raise Untyped
     return type_
+
+
+def content(array: Any) -> np.ndarray:
+    """The elements of an array of TVM or numpy; those of bfloat16 as float32.
+
+    NumPy lacks bfloat16, so that TVM gives its bits.
+    """
+    values = np.asarray(array.numpy() if hasattr(array, "numpy") else array)
+    if str(array.dtype) != "bfloat16":
+        return values
+    bits = values.view(np.uint16).astype(np.uint32)
+    return np.asarray(bits << np.uint32(16)).view(np.float32)
 
 
 def tensor_type(type_: Any, where: str) -> TensorType:

@@ -17,6 +17,11 @@ using namespace arrays;
 
 using Op = const RelayOperator&;
 
+// The type that values are computed in: numpy lacks bfloat16.
+DType computed(DType dtype) {
+  return dtype_name(dtype) == "bfloat16" ? dtype_named("float32") : dtype;
+}
+
 // --- Operators ---------------------------------------------------------------------------------
 
 Array divide_reals(Op op, const Arrays& operands) {
@@ -187,9 +192,10 @@ const ConstantValue* folded(Op op) {
   Arrays operands;
   for (const Node* operand : op.inputs) {
     operands.push_back(broadcast(array_of(*operand), shape_of(operand->type)));
+    operands.back().dtype = computed(operands.back().dtype);
   }
   const Array result = reshaped((*rule)(op, operands), shape_of(op.type));
-  return value_of(op.context, cast(result, op.type.dtype));
+  return value_of(op.context, cast(result, computed(op.type.dtype)));
 }
 
 }  // namespace relay_frontend

@@ -54,7 +54,7 @@ Node* of_integers(Op op, const Converter& self) {
 }
 
 const Converters kConverters{
-    {"cast_like", {first_operand, known("cast")}},
+    {"cast_like", {first_operand, op::cast}},
     {"celu", {with_alpha, known("celu")}},
     {"clip", {clip, op::clip}},
     {"nn.bias_add", {bias_add, op::add}},

@@ -10,11 +10,9 @@ from typing import Any
 import tvm
 from tvm import relay
 
+from relay_frontend.costs import LRN_FLOPS_PER_ELEMENT, SOFTMAX_FLOPS
 from relay_frontend.errors import DynamicShapeError
 from relay_frontend.graph import TensorType
-
-_SOFTMAX_FLOPS = 5  # subtract the maximum (2 passes), exponentiate, sum, divide
-_LRN_FLOPS_PER_ELEMENT = 4  # scale, add bias, power, divide; squaring and summing the window apart
 
 
 def tensor_types(type_: Any) -> tuple[TensorType, ...]:
@@ -34,8 +32,12 @@ def tensor_types(type_: Any) -> tuple[TensorType, ...]:
 class _Operator:
     attrs: Any
     arguments: Sequence[TensorType]
-    output: int
-    """Number of elements of all results."""
+    results: Sequence[TensorType]
+
+    @property
+    def output(self) -> int:
+        """Number of elements of all results."""
+        return sum(result.num_elements for result in self.results)
 
 
 def operator_flops(call: relay.Call) -> int:
@@ -43,7 +45,7 @@ def operator_flops(call: relay.Call) -> int:
     operator = _Operator(
         call.attrs,
         [t for argument in call.args for t in tensor_types(argument.checked_type)],
-        sum(t.num_elements for t in tensor_types(call.checked_type)),
+        tensor_types(call.checked_type),
     )
     if call.op.name in _OPERATOR_FLOPS:
         return _OPERATOR_FLOPS[call.op.name](operator)
@@ -55,9 +57,16 @@ def operator_flops(call: relay.Call) -> int:
 
 def _convolution(operator: _Operator) -> int:
     # In all layouts, packed ones too, a weight meets output / channels elements.
-    weight, channels = operator.arguments[1], operator.attrs.channels
-    channels = weight.shape[0] if channels is None else int(channels)
-    return 2 * operator.output * weight.num_elements // channels
+    channels = operator.attrs.channels
+    channels = _channels(operator) if channels is None else int(channels)
+    return 2 * operator.output * operator.arguments[1].num_elements // channels
+
+
+def _channels(operator: _Operator) -> int:
+    """Channels of the result, as its layout tells: those of ``NCHW16c`` lie in two dimensions."""
+    layout = str(operator.attrs.out_layout or operator.attrs.data_layout)
+    extents = zip(filter(str.isalpha, layout), operator.results[0].shape, strict=True)
+    return math.prod(extent for dimension, extent in extents if dimension in "Cc")
 
 
 def _transposed_convolution(operator: _Operator) -> int:
@@ -75,11 +84,11 @@ def _window(operator: _Operator) -> int:
 
 
 def _lrn(operator: _Operator) -> int:
-    return operator.output * (2 * int(operator.attrs.size) + _LRN_FLOPS_PER_ELEMENT)
+    return operator.output * (2 * int(operator.attrs.size) + LRN_FLOPS_PER_ELEMENT)
 
 
 def _softmax(operator: _Operator) -> int:
-    return operator.output * _SOFTMAX_FLOPS
+    return operator.output * SOFTMAX_FLOPS
 
 
 def _per_input(operator: _Operator) -> int:

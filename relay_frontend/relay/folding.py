@@ -37,7 +37,7 @@ class _Folder(relay.ExprMutator):  # type: ignore[misc]
 
     def visit_call(self, call: relay.Call) -> relay.Expr:
         new = super().visit_call(call)
-        if not new.args or not all(isinstance(arg, relay.Constant) for arg in new.args):
+        if not new.args or not all(_is_known(arg) for arg in new.args):
             return new
         evaluate = _EVALUATORS.get(getattr(new.op, "name", ""))
         if evaluate is None:
@@ -51,6 +51,11 @@ class _Folder(relay.ExprMutator):  # type: ignore[misc]
 
     def _value(self, constant: relay.Constant) -> Array:
         return self.values[constant] if constant in self.values else constant.data.numpy()
+
+
+def _is_known(expr: relay.Expr) -> bool:
+    """Whether it is a constant of a type that numpy has."""
+    return isinstance(expr, relay.Constant) and expr.data.dtype != "bfloat16"
 
 
 def _expand_dims(attrs: Any, array: Array) -> Array:

@@ -16,7 +16,7 @@ from tvm import relay
 from tvm.relay.frontend import common as _common
 from tvm.relay.frontend import onnx as _importer
 
-from relay_frontend.errors import DynamicShapeError, NetworkError
+from relay_frontend.errors import CostModelError, DynamicShapeError, NetworkError
 from relay_frontend.relay.importer_operators import complete
 
 Params = dict[str, Any]
@@ -54,12 +54,14 @@ def import_onnx(
         module, params = _without_dynamic_operators(module, params)
         used = {var.name_hint for var in module["main"].params}
         return module, {name: array for name, array in params.items() if name in used}
+    except CostModelError:
+        raise
     except tvm.error.OpNotImplemented as error:
         raise NetworkError(
             f"network {model.graph.name!r}: TVM's Relay importer lacks an operator ({error}); "
             "export the network without it or use another toolchain"
         ) from error
-    except (tvm.TVMError, AssertionError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:
         raise NetworkError(
             f"network {model.graph.name!r}: TVM's Relay importer failed: {_last_line(error)}; "
             "check the model with onnx.checker.check_model(model, full_check=True)"

@@ -135,7 +135,7 @@ def _pad(convert: Converter) -> Converter:
             inputs = type(inputs)([inputs[0], relay.const(widths), inputs[2]])
         value = inputs[2] if len(inputs) > 2 else None
         if value is not None and not infer_shape(value):
-            inputs[2] = relay.const(value.data.numpy().reshape(1))
+            inputs[2] = relay.reshape(value, (1,))  # TVM takes the first element of a vector
         return convert(inputs, attrs, params)
 
     return convert_axes

@@ -29,6 +29,7 @@ from relay_frontend.canonical.provenance import (
 from relay_frontend.errors import NetworkError
 from relay_frontend.kernel import Kernel
 from relay_frontend.relay import kernels as relay_kernels
+from relay_frontend.relay.calls import main_function
 from relay_frontend.relay.reader import read_network
 
 _LAYOUT_CHANGES = ("layout_transform",)
@@ -75,8 +76,6 @@ def kernels_with_members(
 
 def _numbers(mod: tvm.IRModule) -> list[Origins]:
     """A number for each call of ``main``; equal calls share one, since TVM makes them one."""
-    if "main" not in [name.name_hint for name in mod.get_global_vars()]:
-        raise NetworkError("the Relay module has no function 'main'")
     found: list[Origins] = []
     known: dict[Any, int] = {}
     numbers: dict[relay.Expr, int] = {}
@@ -95,7 +94,7 @@ def _numbers(mod: tvm.IRModule) -> list[Origins]:
 
 
 def _calls(mod: tvm.IRModule) -> list[relay.Call]:
-    return relay_kernels.operator_calls(mod["main"])
+    return relay_kernels.operator_calls(main_function(mod))
 
 
 def _origins(call: relay.Call) -> Origins:

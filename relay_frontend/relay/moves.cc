@@ -13,15 +13,9 @@ namespace {
 
 using namespace relay;
 
-const Name kBegin = known("begin");
-const Name kBlockSize = known("block_size");
-const Name kIndex = known("index");
-const Name kK = known("k");
 const Name kOrder = known("order");
 const Name kPadEdge = known("pad_edge");
 const Name kRepeats = known("repeats");
-const Name kStrides = known("strides");
-const Name kTake = known("take");
 const Name kUpper = known("upper");
 
 Node* transpose(Op op, const Converter& self) {
@@ -50,26 +44,26 @@ Node* pad(Op op, const Converter&) {
 
 Node* split(Op op, const Converter& self) {
   return op.node(self.name,
-                 op.context.attrs({{attr::axis, op.axis()}, {kIndex, op.position}}));
+                 op.context.attrs({{attr::axis, op.axis()}, {attr::index, op.position}}));
 }
 
 Node* strided_slice(Op op, const Converter& self) {
   const SliceBounds bounds = slice_bounds(op);
   return op.node(self.name, first_operand_of(op),
-                 op.context.attrs({{kBegin, op.context.span(bounds.begin)},
-                                   {kStrides, op.context.span(bounds.strides)}}));
+                 op.context.attrs({{attr::begin, op.context.span(bounds.begin)},
+                                   {attr::strides, op.context.span(bounds.strides)}}));
 }
 
 Node* take(Op op, const Converter&) {
   if (!op.is_none("axis")) {
-    return op.node(kTake, op.context.attrs({{attr::axis, op.axis()}}));
+    return op.node(op::take, op.context.attrs({{attr::axis, op.axis()}}));
   }
   if (op.inputs.size() != 2) throw Unsupported("another number of operands");
   Node* data = op.inputs[0];
   const TensorType flat =
       op.context.type(op.context.ints({data->type.num_elements()}), data->type.dtype);
   Node* reshaped = op.context.make(op::reshape, flat, op.context.operands({data}));
-  return op.node(kTake, op.context.operands({reshaped, op.inputs[1]}),
+  return op.node(op::take, op.context.operands({reshaped, op.inputs[1]}),
                  op.context.attrs({{attr::axis, 0}}));
 }
 
@@ -140,7 +134,7 @@ Node* grid_sample(Op op, const Converter& self) {
 
 Node* blocks(Op op, const Converter& self) {
   if (op.text("layout") != "NCHW") return op.unknown();
-  return op.node(self.name, op.context.attrs({{kBlockSize, op.integer("block_size")}}));
+  return op.node(self.name, op.context.attrs({{attr::block_size, op.integer("block_size")}}));
 }
 
 Node* triangle(Op op, const Converter& self) {
@@ -148,7 +142,8 @@ Node* triangle(Op op, const Converter& self) {
   if (diagonal == nullptr) return op.unknown();
   if (!diagonal->integral || diagonal->size() != 1) throw Unsupported("a diagonal's number");
   return op.node(self.name, first_operand_of(op),
-                 op.context.attrs({{kUpper, op.integer("upper") != 0}, {kK, diagonal->ints[0]}}));
+                 op.context.attrs({{kUpper, op.integer("upper") != 0},
+                                   {attr::k, diagonal->ints[0]}}));
 }
 
 Node* one_hot(Op op, const Converter& self) {
@@ -168,10 +163,10 @@ const Converters kConverters{
     {"image.resize2d", {resize, known("resize")}},
     {"image.resize3d", {resize, known("resize")}},
     {"nn.batch_flatten", {first_operand, op::reshape}},
-    {"nn.depth_to_space", {blocks, known("depth_to_space")}},
+    {"nn.depth_to_space", {blocks, op::depth_to_space}},
     {"nn.mirror_pad", {pad, op::pad}},
     {"nn.pad", {pad, op::pad}},
-    {"nn.space_to_depth", {blocks, known("space_to_depth")}},
+    {"nn.space_to_depth", {blocks, op::space_to_depth}},
     {"nn.upsampling", {resize, known("resize")}},
     {"one_hot", {one_hot, known("one_hot")}},
     {"repeat", {repeat, known("tile")}},
@@ -180,11 +175,11 @@ const Converters kConverters{
     {"reverse", {along_axis, known("reverse")}},
     {"scatter_elements", {scatter_elements, known("scatter_elements")}},
     {"scatter_nd", {by_positions, known("scatter_nd")}},
-    {"split", {split, known("split")}},
+    {"split", {split, op::split}},
     {"squeeze", {first_operand, op::reshape}},
     {"stack", {along_axis, op::stack, 0, true}},
-    {"strided_slice", {strided_slice, known("slice")}},
-    {"take", {take, kTake}},
+    {"strided_slice", {strided_slice, op::slice}},
+    {"take", {take, op::take}},
     {"tile", {tile, known("tile")}},
     {"transpose", {transpose, op::transpose}},
     {"trilu", {triangle, known("triangle")}},

@@ -9,8 +9,6 @@ namespace {
 
 using namespace relay;
 
-const Name kNumGroups = known("num_groups");
-
 Node* batch_norm(Op op, const Converter& self) {
   const Int axis = op.axis();
   const bool is_canonical = axis == 1 || axis == static_cast<Int>(op.rank()) - 1;
@@ -23,7 +21,7 @@ Node* layer_norm(Op op, const Converter& self) {
 
 Node* group_norm(Op op, const Converter& self) {
   if (op.axis() != 1) return op.unknown();
-  return op.node(self.name, op.context.attrs({{kNumGroups, op.integer("num_groups")}}));
+  return op.node(self.name, op.context.attrs({{attr::num_groups, op.integer("num_groups")}}));
 }
 
 Node* instance_norm(Op op, const Converter& self) {
@@ -41,10 +39,10 @@ Node* lrn(Op op, const Converter& self) {
 const Converters kConverters{
     {"nn.batch_norm", {batch_norm, op::batch_norm}},
     {"nn.fast_softmax", {along_axis, op::softmax}},
-    {"nn.group_norm", {group_norm, known("group_norm")}},
-    {"nn.instance_norm", {instance_norm, known("instance_norm")}},
+    {"nn.group_norm", {group_norm, op::group_norm}},
+    {"nn.instance_norm", {instance_norm, op::instance_norm}},
     {"nn.l2_normalize", {l2_normalize, known("l2_normalize")}},
-    {"nn.layer_norm", {layer_norm, known("layer_norm")}},
+    {"nn.layer_norm", {layer_norm, op::layer_norm}},
     {"nn.log_softmax", {along_axis, known("log_softmax")}},
     {"nn.lrn", {lrn, op::lrn}},
     {"nn.softmax", {along_axis, op::softmax}},

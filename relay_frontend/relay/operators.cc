@@ -10,9 +10,6 @@ namespace {
 
 using Op = const RelayOperator&;
 
-const Name kIndex = known("index");
-const Name kItem = known("item");
-
 const Converter* find_converter(Text name) {
   static const Converters table = [] {
     Converters all;
@@ -30,8 +27,8 @@ const Converter* find_converter(Text name) {
 Node* further_result(Op op) {
   // The running statistics, which inference leaves alone.
   if (op.name == "nn.batch_norm") return op.context.constant(op.type);
-  return op.node(kItem, op.context.operands({op.first}),
-                 op.context.attrs({{kIndex, op.position}}));
+  return op.node(op::item, op.context.operands({op.first}),
+                 op.context.attrs({{attr::index, op.position}}));
 }
 
 }  // namespace

@@ -205,7 +205,7 @@ std::unique_ptr<Graph> read(nb::handle module, nb::handle params) {
   return canonicalize(std::move(context), std::move(network));
 }
 
-// Reads after the passes that the module needs, as relay._evaluated does.
+// Reads after the passes that the module needs, as reader._evaluated does.
 std::unique_ptr<Graph> read_relay(const std::string& library, nb::object module, nb::object params,
                                   nb::callable infer_types, nb::callable make_static) {
   packed::connect(library);

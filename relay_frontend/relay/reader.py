@@ -7,10 +7,10 @@ the converters of :mod:`relay_frontend.relay.operators`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import tvm
 from tvm import relay
 from tvm._ffi.base import _LIB
@@ -19,8 +19,15 @@ from relay_frontend import native
 from relay_frontend.canonical.canonicalize import canonicalize
 from relay_frontend.errors import CostModelError, NetworkError
 from relay_frontend.graph import OpGraph
-from relay_frontend.nodes import CONSTANT, Network, Node
-from relay_frontend.relay.calls import SMALL, Call, DynamicOperatorError, Program, Untyped, evaluate
+from relay_frontend.nodes import CONSTANT, SMALL, Network, Node
+from relay_frontend.relay.calls import (
+    Call,
+    DynamicOperatorError,
+    Program,
+    Untyped,
+    content,
+    evaluate,
+)
 from relay_frontend.relay.node import RelayNode
 from relay_frontend.relay.operators import convert
 
@@ -46,8 +53,6 @@ def read_relay(module: tvm.IRModule, params: Collection[str] | None = None) -> O
 
 def read_network(module: tvm.IRModule, params: Collection[str] | None = None) -> Network:
     """The nodes of ``main`` before canonicalization; arguments and errors as of `read_relay`."""
-    if "main" not in [name.name_hint for name in module.get_global_vars()]:
-        raise NetworkError("the Relay module has no function 'main'")
     program = _evaluated(module, params)
     if params is None:
         params = weight_variables(program)
@@ -71,8 +76,8 @@ def _evaluated(module: tvm.IRModule, params: Collection[str] | None) -> Program:
 def _static(module: tvm.IRModule, params: Collection[str] | None) -> tvm.IRModule:
     """``module`` with static operators where constants and small parameters decide."""
     names = {str(var.name_hint) for var in module["main"].params}
-    values = {name: _small_value(params or (), name) for name in names}
-    known = {name: value for name, value in values.items() if value is not None}
+    values = {name: _small(params or (), name) for name in names}
+    known = {name: tvm.nd.array(value) for name, value in values.items() if value is not None}
     module = tvm.IRModule(module.functions, module.type_definitions)
     module["main"] = relay.build_module.bind_params_by_name(module["main"], known)
     return _typed(relay.transform.DynamicToStatic()(_typed(module)))
@@ -95,7 +100,8 @@ def _network(program: Program, params: Collection[str]) -> Network:
         node = nodes[slot]
         assert node is not None
         if name in params:
-            node.op, node.value = CONSTANT, _small_value(params, name)
+            value = _small(params, name)
+            node.op, node.value = CONSTANT, None if value is None else content(value)
         else:
             inputs.append(node)
     for call in program.calls:
@@ -106,13 +112,10 @@ def _network(program: Program, params: Collection[str]) -> Network:
     return Network(inputs, [_read(nodes, slot) for slot in program.outputs])
 
 
-def _small_value(params: Collection[str], name: str) -> np.ndarray | None:
+def _small(params: Collection[str], name: str) -> Any:
+    """The array that is the value of a parameter; None where it is large or not known."""
     value: Any = params.get(name) if isinstance(params, Mapping) else None
-    if not hasattr(value, "shape"):
-        return None
-    if int(np.prod(value.shape)) > SMALL:
-        return None
-    return np.asarray(value.numpy() if hasattr(value, "numpy") else value)
+    return value if hasattr(value, "shape") and math.prod(value.shape) <= SMALL else None
 
 
 def _read(nodes: Sequence[Node | None], slot: int) -> Node:

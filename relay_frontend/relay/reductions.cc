@@ -12,13 +12,6 @@ namespace {
 
 using namespace relay;
 
-const Name kIndex = known("index");
-const Name kItem = known("item");
-const Name kK = known("k");
-const Name kKeepdims = known("keepdims");
-const Name kMax = known("max");
-const Name kTopK = known("top_k");
-
 // The axes of a reduction, sorted.
 std::vector<Int> reduced(Op op) {
   const auto rank = static_cast<Int>(op.rank());
@@ -36,14 +29,14 @@ std::vector<Int> reduced(Op op) {
 Node* reduction(Op op, const Converter& self) {
   return op.node(self.name, first_operand_of(op),
                  op.context.attrs({{attr::axes, op.context.span(reduced(op))},
-                                   {kKeepdims, op.integer("keepdims") != 0}}));
+                                   {attr::keepdims, op.integer("keepdims") != 0}}));
 }
 
 Node* arg_reduction(Op op, const Converter& self) {
   const std::vector<Int> axes = reduced(op);
   if (axes.size() != 1) return op.unknown();
   return op.node(self.name, op.context.attrs({{attr::axis, axes[0]},
-                                              {kKeepdims, op.integer("keepdims") != 0}}));
+                                              {attr::keepdims, op.integer("keepdims") != 0}}));
 }
 
 Node* cumsum(Op op, const Converter& self) {
@@ -56,24 +49,24 @@ Node* top_k(Op op, const Converter&) {
   const Int axis = op.axis();
   const Ints shape = op.type.shape;
   const Attrs attrs =
-      op.context.attrs({{attr::axis, axis}, {kK, shape[static_cast<std::size_t>(axis)]}});
+      op.context.attrs({{attr::axis, axis}, {attr::k, shape[static_cast<std::size_t>(axis)]}});
   const Operands operands = first_operand_of(op);
-  if (op.text("ret_type") != "indices") return op.node(kTopK, operands, attrs);
+  if (op.text("ret_type") != "indices") return op.node(op::top_k, operands, attrs);
   const TensorType values = op.context.type(shape, op.inputs[0]->type.dtype);
-  Node* base = op.context.make(kTopK, values, operands, attrs, op.source);
-  return op.node(kItem, op.context.operands({base}), op.context.attrs({{kIndex, 1}}));
+  Node* base = op.context.make(op::top_k, values, operands, attrs, op.source);
+  return op.node(op::item, op.context.operands({base}), op.context.attrs({{attr::index, 1}}));
 }
 
 const Converters kConverters{
-    {"argmax", {arg_reduction, known("argmax")}},
-    {"argmin", {arg_reduction, known("argmin")}},
+    {"argmax", {arg_reduction, op::argmax}},
+    {"argmin", {arg_reduction, op::argmin}},
     {"cumsum", {cumsum, known("cumsum")}},
-    {"max", {reduction, kMax}},
+    {"max", {reduction, op::max}},
     {"mean", {reduction, op::mean}},
-    {"min", {reduction, known("min")}},
+    {"min", {reduction, op::min}},
     {"prod", {reduction, known("prod")}},
     {"sum", {reduction, op::sum}},
-    {"topk", {top_k, kTopK}},
+    {"topk", {top_k, op::top_k}},
     {"variance", {reduction, known("variance")}},
 };
 

@@ -8,15 +8,16 @@ import tvm
 from tvm import relay
 
 from relay_frontend.errors import NetworkError
+from relay_frontend.relay.calls import main_function
 
 
 def bind_shapes(module: tvm.IRModule, shapes: Mapping[str, Sequence[int]]) -> tvm.IRModule:
     """``module`` with parameters of ``main`` of the given static shapes; its types are gone.
 
     Raises:
-        NetworkError: there is no such parameter, or its type contradicts the shape.
+        NetworkError: there is no ``main`` or no such parameter, or its type contradicts the shape.
     """
-    main = module["main"]
+    main = main_function(module)
     params = {str(param.name_hint): param for param in main.params}
     bound: dict[relay.Var, relay.Var] = {}
     for name, shape in shapes.items():

@@ -89,9 +89,7 @@ const ConstantValue* small_value(Context& context, const packed::Tensor& tensor)
     throw Unsupported("a constant that does not lie densely in this machine's memory");
   }
   const auto* data = static_cast<const std::byte*>(tensor.data) + tensor.byte_offset;
-  // TVM gives the bits of bfloat16 to numpy, which does not have it.
-  const bool only_bits = tensor.dtype.code == kBfloat;
-  return content(context, {type.shape, only_bits ? dtype_named("uint16") : type.dtype}, data);
+  return content(context, type, data);
 }
 
 }  // namespace relay_frontend

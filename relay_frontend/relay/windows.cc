@@ -19,10 +19,7 @@ const Name kAveragePoolNhwc = known("avg_pool2d_nhwc");
 const Name kConvolutionNhwc = known("conv2d_nhwc");
 const Name kCountIncludePad = known("count_include_pad");
 const Name kDilation = known("dilation");
-const Name kKeepdims = known("keepdims");
-const Name kMax = known("max");
 const Name kMaxPoolNhwc = known("max_pool2d_nhwc");
-const Name kStrides = known("strides");
 
 Ints repeated(Op op, Int value, std::size_t times) {
   return op.context.span(std::vector<Int>(times, value));
@@ -76,7 +73,7 @@ Node* convolution(Op op, const Converter& self) {
   }
   return op.node(name, op.inputs.slice(0, 2),
                  op.context.attrs({{attr::kernel_size, kernel_size(op, kernel_layout)},
-                                   {kStrides, op.ints("strides")},
+                                   {attr::strides, op.ints("strides")},
                                    {attr::padding, padding(op, self.count)},
                                    {kDilation, op.ints("dilation")},
                                    {attr::groups, op.integer("groups")}}));
@@ -89,7 +86,7 @@ Node* pool(Op op, const Converter& self) {
     return op.unknown();
   }
   const Attrs attrs = op.context.attrs({{attr::kernel_size, op.ints("pool_size")},
-                                        {kStrides, op.ints("strides")},
+                                        {attr::strides, op.ints("strides")},
                                         {attr::padding, padding(op, self.count)}});
   if (!self.flag) return op.node(name, attrs);
   const bool counts = op.integer("count_include_pad") != 0;
@@ -106,8 +103,8 @@ Node* spatial_reduction(Op op, bool averages, Text layout, std::size_t rank) {
   const Int first = first_spatial(layout, rank);
   std::vector<Int> axes;
   for (std::size_t i = 0; i < rank; ++i) axes.push_back(first + static_cast<Int>(i));
-  return op.node(averages ? op::mean : kMax,
-                 op.context.attrs({{attr::axes, op.context.span(axes)}, {kKeepdims, true}}));
+  return op.node(averages ? op::mean : op::max,
+                 op.context.attrs({{attr::axes, op.context.span(axes)}, {attr::keepdims, true}}));
 }
 
 Node* global_pool(Op op, const Converter& self) {
@@ -140,7 +137,7 @@ Node* adaptive_pool(Op op, const Converter& self) {
   }
   const Ints extents = op.context.span(window);
   const Attrs attrs = op.context.attrs({{attr::kernel_size, extents},
-                                        {kStrides, extents},
+                                        {attr::strides, extents},
                                         {attr::padding, repeated(op, 0, 2 * self.count)}});
   if (!self.flag) return op.node(name, attrs);
   return op.node(name, op.context.with(attrs, {kCountIncludePad, false}));

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import pickle
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,15 +13,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import helper
 
 from relay_frontend import native
 from relay_frontend.canonical.canonicalize import canonicalize
 from relay_frontend.fusion import fuse
 from relay_frontend.graph import OpGraph, TensorType
 from relay_frontend.nodes import INPUT, Network, Node, constant
-from relay_frontend.onnx import read_onnx
+from relay_frontend.onnx import read_network, read_onnx
 from relay_frontend.tokens import TokenConfig, tokenize
-from tests.networks import FAMILIES, zoo_network
+from tests.networks import FAMILIES, model, zoo_network
 from tests.relay_frontend.native_formulas import random_network
 from tests.relay_frontend.native_graphs import describe, malformed
 from tests.relay_frontend.token_configs import CONFIGS
@@ -133,6 +136,35 @@ def test_a_constant_output_is_dropped_by_both():
     fixed = constant(TensorType((3,)))
     network = Network([x], [Node("exp", x.type, [x]), fixed, x])
     assert_same(build(network), canonicalize(network))
+
+
+@needs_native
+def test_the_locale_of_the_process_does_not_matter(tmp_path):
+    """The decimal sign is a point, in formulas and in attributes, also where C has a comma."""
+    locale = tmp_path / "de_DE.UTF-8"
+    if shutil.which("localedef") is None or not Path("/usr/share/i18n/locales/de_DE").exists():
+        pytest.skip("nothing to make a locale of")
+    subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", locale], check=True)
+    nodes = [
+        helper.make_node("LeakyRelu", ["x"], ["a"], alpha=0.1),
+        helper.make_node("Pow", ["a", "half"], ["y"]),
+    ]
+    network = model(nodes, weights={"half": np.array(0.5, np.float32)})
+    path = tmp_path / "network.onnx"
+    path.write_bytes(network.SerializeToString())
+    script = (
+        "import locale; locale.setlocale(locale.LC_ALL, ''); import sys\n"
+        "assert locale.localeconv()['decimal_point'] == ','\n"
+        "from relay_frontend import load, native; graph = load(sys.argv[1])\n"
+        "assert isinstance(graph, native.NativeOpGraph)\n"
+        "print(*[operator.op for operator in graph], graph.digest)\n"
+    )
+    environment = {**os.environ, "LOCPATH": str(tmp_path), "LC_ALL": "de_DE.UTF-8"}
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+    command = [sys.executable, "-c", script, path]
+    found = subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+    digest = canonicalize(read_network(network)).digest
+    assert found.stdout.split() == ["leaky_relu", "sqrt", digest]
 
 
 def test_the_environment_variable_turns_the_native_core_off():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from measure.weights import fill_weights
+from relay_frontend.graph import _canonical_attrs
 from relay_frontend.onnx import read_onnx
 from tests.relay_frontend.operator_cases import CASES, DIFFERENCES
 
@@ -25,15 +26,7 @@ def _params(source):
 
 def _operators(graph):
     """What the digest is made of, for a readable difference."""
-    return [
-        (
-            o.op,
-            {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in o.attrs.items()},
-            o.inputs,
-            str(o.type),
-        )
-        for o in graph
-    ]
+    return [(o.op, _canonical_attrs(o.attrs), o.inputs, o.type) for o in graph]
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

@@ -36,6 +36,15 @@ def test_an_older_vocabulary_has_the_category_of_a_newer_operator():
     assert row[SIZES[1] :][:5].tolist() == [0.0] * 5, "sin(0): its attributes have no slots"
 
 
+@pytest.mark.parametrize(
+    "name", [name for name, spec in OPERATORS.items() if spec.category == "opaque"]
+)
+def test_what_cannot_become_an_opaque_operator_is_opaque_too(name):
+    spec = OPERATORS[name]
+    sources = (*spec.onnx, *spec.relay, *spec.relax)
+    assert [s for s in sources if vocabulary.category(s) != "opaque"] == []
+
+
 def test_what_no_table_has_is_opaque():
     assert vocabulary.category("custom.magic") == "opaque"
     assert vocabulary.category("relax.nn.relu") == "elementwise"

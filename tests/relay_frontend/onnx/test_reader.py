@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from relay_frontend import load
 from relay_frontend.canonical.canonicalize import canonicalize
-from relay_frontend.errors import DynamicShapeError, NetworkError
+from relay_frontend.errors import DynamicShapeError, InputError, NetworkError
 from relay_frontend.onnx import read_network, read_onnx
 from tests.networks import conv_bn_relu, light, model
 
@@ -105,6 +105,18 @@ def test_an_unknown_operator_becomes_its_category_and_is_listed():
     assert graph.operators[0].flops == 8 * 16 * 16
 
 
+def test_networks_that_differ_in_an_unknown_operator_have_digests_of_their_own():
+    hardmax, shrink = (read_onnx(model([node(op, ["x"], ["y"])])) for op in ("Hardmax", "Shrink"))
+    assert hardmax.operators == shrink.operators
+    assert hardmax.digest != shrink.digest
+
+
+def test_graphs_are_equal_whatever_their_operators_are_called():
+    first, second = (read_onnx(model([node("Relu", ["x"], ["y"], name=name)])) for name in "ab")
+    assert [operator.source for operator in (*first, *second)] == ["a", "b"]
+    assert first == second
+
+
 def test_a_symbolic_batch_is_named_and_can_be_bound():
     dynamic = model([node("Relu", ["x"], ["y"])], input_shape=("batch", 3, 8, 8))
     with pytest.raises(DynamicShapeError, match=r"'x': dimension 0 is symbolic \('batch'\)"):
@@ -124,6 +136,27 @@ def test_a_file_that_is_no_network_is_named(tmp_path):
         load(path)
     with pytest.raises(NetworkError, match=r"missing\.onnx: cannot be read"):
         load(tmp_path / "missing.onnx")
+
+
+def test_a_model_without_operators_is_no_network():
+    empty = model([])
+    with pytest.raises(NetworkError, match=r"given model: .* \(it has no operators\)"):
+        load(empty)
+    with pytest.raises(NetworkError, match=r"given bytes: .* \(it has no operators\)"):
+        load(empty.SerializeToString())
+
+
+def test_arguments_for_other_kinds_of_networks_are_refused():
+    network = model([node("Relu", ["x"], ["y"])])
+    with pytest.raises(InputError, match=r"are for a torch\.nn\.Module, not for onnx"):
+        load(network, example_inputs=(np.zeros(3),))
+    with pytest.raises(InputError, match="params is the text 'weight': give a collection"):
+        load(network, params="weight")
+
+
+def test_networks_of_a_stream_share_the_names_of_parameters():
+    network = model([node("Relu", ["x"], ["y"])])
+    assert load(network, params=["weight"]) == load(network)
 
 
 def test_an_object_that_is_no_network_is_named():

@@ -277,6 +277,24 @@ def main(x: R.Tensor((2, 8), "float32")):
 """)
 
 
+def test_functions_that_double_the_network_at_every_level_are_refused(monkeypatch):
+    from relay_frontend.relax import reader  # noqa: PLC0415
+
+    monkeypatch.setattr(reader, "MAX_INLINED", 1_000)  # the native reader's is larger
+    text = """
+@R.function
+def {}(x: R.Tensor((2, 8), "float32")) -> R.Tensor((2, 8), "float32"):
+    cls = Module
+    y = {}(x)
+    z = {}(y)
+    return z
+"""
+    names = ["R.exp", *(f"cls.f{level}" for level in range(18))]
+    levels = [text.format(f"f{level}", name, name) for level, name in enumerate(names[:-1])]
+    with pytest.raises(NetworkError, match="over 1000 calls of functions"):
+        _graph("".join([*levels, text.format("main", names[-1], names[-1])]))
+
+
 def test_a_symbolic_dimension_is_named_with_what_to_do():
     with pytest.raises(DynamicShapeError, match=r"'x'.*dimension 0 is symbolic \(n\).*'n': 1"):
         _graph("""
@@ -286,13 +304,15 @@ def main(x: R.Tensor(("n", 8), "float32")):
 """)
 
 
-def test_a_module_without_main_is_rejected():
-    with pytest.raises(NetworkError, match="no function 'main'"):
-        _graph("""
+@pytest.mark.parametrize("shapes", [None, {"x": (2, 8)}])
+def test_a_module_without_main_is_rejected(shapes):
+    module = _script("""
 @R.function
 def other(x: R.Tensor((2, 8), "float32")):
     return R.exp(x)
 """)
+    with pytest.raises(NetworkError, match="no function 'main'"):
+        load(module, shapes=shapes)
 
 
 def test_what_a_converter_stumbles_over_names_operator_and_variable(monkeypatch):

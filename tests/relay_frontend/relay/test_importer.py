@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -82,14 +81,19 @@ def test_the_module_is_that_of_tvm(name: str) -> None:
         np.testing.assert_array_equal(array.numpy(), expected_params[key].numpy())
 
 
-def test_importing_is_quicker_than_with_tvm() -> None:
-    model = _light("shufflenet")
-    times = []
-    for import_ in (import_onnx, _from_onnx):
-        start = time.perf_counter()
-        import_(model)
-        times.append(time.perf_counter() - start)
-    assert times[0] < times[1] / 2
+def test_types_of_the_whole_graph_are_not_inferred_for_each_operator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, passes = _light("shufflenet"), []
+    infer_types = relay.transform.InferType
+    monkeypatch.setattr(
+        relay.transform, "InferType", lambda: passes.append("InferType") or infer_types()
+    )
+    _from_onnx(model)
+    with_tvm = len(passes)
+    passes.clear()
+    import_onnx(model)
+    assert len(passes) < with_tvm / 20
 
 
 def test_networks_of_ir_version_3_that_list_parameters_as_inputs_are_imported() -> None:
@@ -144,6 +148,20 @@ def test_an_unknown_operator_is_named() -> None:
     model = _network([helper.make_node("Unknown", ["x"], ["y"])], [1, 3])
     with pytest.raises(NetworkError, match="Unknown"):
         import_onnx(model)
+
+
+@pytest.mark.parametrize(
+    "error", [AttributeError, IndexError, NotImplementedError, RuntimeError, tvm.TVMError]
+)
+def test_whatever_stops_the_importer_is_an_error_of_the_network(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(*_: object, **__: object) -> None:
+        raise error("stumbled")
+
+    monkeypatch.setattr(relay.frontend, "from_onnx", stumble)
+    with pytest.raises(NetworkError, match=r"'network': .* importer failed: stumbled"):
+        import_onnx(_network([helper.make_node("Relu", ["x"], ["y"])], [1, 3]))
 
 
 def test_shapes_that_parameters_decide_become_static() -> None:
@@ -258,6 +276,17 @@ def test_the_mean_of_several_tensors_is_taken_element_by_element() -> None:
     model.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, [2, 3]))
     x, z = np.full((2, 3), 1.0, np.float32), np.full((2, 3), 4.0, np.float32)
     np.testing.assert_allclose(_results(model, x, z)[0], np.full((2, 3), 2.5))
+
+
+def test_the_value_of_padding_may_be_computed() -> None:
+    nodes = [
+        helper.make_node("ReduceMax", ["x"], ["value"], keepdims=0),
+        helper.make_node("Pad", ["x", "pads", "value"], ["y"]),
+    ]
+    model = _network(nodes, [2, 3], {"pads": np.array([0, 1, 0, 2])})
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    expected = np.pad(x, [(0, 0), (1, 2)], constant_values=5.0)
+    np.testing.assert_array_equal(_results(model, x)[0], expected)
 
 
 def test_softmax_was_one_distribution_over_all_axes_behind_its_own() -> None:

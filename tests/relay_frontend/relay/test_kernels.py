@@ -22,6 +22,7 @@ from relay_frontend.errors import InputError
 from relay_frontend.graph import TensorType
 from relay_frontend.kernel import NO_KERNEL, Kernel
 from relay_frontend.relay import kernels as relay_kernels
+from relay_frontend.relay.flops import operator_flops
 from relay_frontend.relay.folding import fold_constants
 from relay_frontend.relay.importer import import_onnx
 
@@ -172,6 +173,12 @@ def test_integer_division_is_left_to_tvm() -> None:
     assert isinstance(fold_constants(module)["main"].body, relay.Call)
 
 
+def test_constants_that_numpy_has_no_type_for_are_left_to_tvm() -> None:
+    half = relay.const(np.array([0.5]), "bfloat16")
+    module = relay.transform.InferType()(tvm.IRModule.from_expr(relay.add(half, half)))
+    assert isinstance(fold_constants(module)["main"].body, relay.Call)
+
+
 def test_types_of_a_kernel_include_its_parameters() -> None:
     x = relay.var("x", shape=(1, 32))
     weight = np.ones((64, 32), np.float32)
@@ -230,6 +237,29 @@ def test_flops_of_a_convolution_do_not_depend_on_its_layout(channels: int, group
     weight = np.ones((channels, 16 // groups, 3, 3), np.float32)
     kernels = _kernels(_conv(channels, groups), {"w": weight})
     assert sum(k.flops for k in kernels) == 2 * (2 * channels * 8 * 8) * (16 // groups) * 9
+
+
+@pytest.mark.parametrize(
+    ("kernel_layout", "weight", "groups"),
+    [("HWIO", (3, 5, 16, 32), 1), ("HWOI", (3, 5, 16, 1), 16)],
+)
+def test_flops_of_a_convolution_need_no_number_of_channels(
+    kernel_layout: str, weight: tuple[int, ...], groups: int
+) -> None:
+    x = relay.var("x", shape=(2, 8, 8, 16))
+    layouts = {"data_layout": "NHWC", "kernel_layout": kernel_layout}
+    conv = relay.nn.conv2d(
+        x,
+        relay.var("w", shape=weight),
+        padding=(1, 2),
+        groups=groups,
+        kernel_size=(3, 5),
+        **layouts,
+    )
+    call = relay.transform.InferType()(tvm.IRModule.from_expr(conv))["main"].body
+    assert call.attrs.channels is None
+    channels = 32 if groups == 1 else 16
+    assert operator_flops(call) == 2 * (2 * channels * 8 * 8) * (16 // groups) * 3 * 5
 
 
 _X = relay.var("x", shape=(1, 4, 8, 8))

@@ -34,7 +34,7 @@ pytestmark = [
 TORCH = sorted(TORCH_FILES.glob("*.onnx"))
 LIGHT = ("shufflenet", "inception_v1")
 INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
-REALS = ("float16", "float32", "float64")
+REALS = ("float16", "bfloat16", "float32", "float64")
 
 # Folding powers in C could differ from numpy in the last digit.
 CASES_LEFT_TO_PYTHON: set[str] = set()
@@ -284,9 +284,11 @@ def folded_expressions():
         return relay.const(np.array(values, dtype))
 
     a, b = const([[1.1, -2.7, 3.3], [0.1, 5.0, -6.9]]), const([0.3, -7.0, 1e-3])
+    halves = const([0.5, -1.5, 2.5], "bfloat16")
     i, j = const([7, -7, 120], "int32"), const([2, 2, -3], "int32")
     return {
         "arithmetic": relay.subtract(relay.multiply(relay.add(a, b), a), relay.divide(b, a)),
+        "bfloat16": relay.cast(relay.divide(halves, relay.cast(b, "bfloat16")), "float32"),
         "broadcast": relay.broadcast_to(relay.negative(b), (4, 3)),
         "cast": relay.cast(a, "int32"),
         "comparison": relay.where(relay.greater(a, b), a, relay.maximum(b, relay.zeros_like(a))),

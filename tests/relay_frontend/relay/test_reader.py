@@ -262,6 +262,10 @@ def test_a_module_that_does_not_type_check_is_refused():
 def test_a_module_without_main_is_refused():
     with pytest.raises(NetworkError, match="no function 'main'"):
         read_relay(tvm.IRModule())
+    x = relay.var("x", shape=(relay.Any(), 3))
+    module = tvm.IRModule({relay.GlobalVar("other"): relay.Function([x], relay.nn.relu(x))})
+    with pytest.raises(NetworkError, match="no function 'main'"):
+        load(module, shapes={"x": (2, 3)})
 
 
 def test_control_flow_is_refused():
@@ -318,7 +322,10 @@ def test_depth_does_not_matter(a_normal):
     assert len(read_relay(_module(body, [x]))) == depth
 
 
-def test_functions_that_double_the_network_at_every_level_are_refused():
+def test_functions_that_double_the_network_at_every_level_are_refused(monkeypatch):
+    from relay_frontend.relay import calls  # noqa: PLC0415
+
+    monkeypatch.setattr(calls, "MAX_INLINED", 1_000)  # the native reader's is larger
     module = tvm.IRModule()
     type_ = relay.TensorType((2,))
     y = relay.var("y", shape=(2,))
@@ -331,7 +338,7 @@ def test_functions_that_double_the_network_at_every_level_are_refused():
         callee = caller
     x = relay.var("x", shape=(2,))
     module["main"] = relay.Function([x], callee(x), type_)
-    with pytest.raises(NetworkError, match="calls of functions"):
+    with pytest.raises(NetworkError, match="over 1000 calls of functions"):
         read_relay(module)
 
 
@@ -376,6 +383,18 @@ def test_the_further_results_of_an_operator_are_items():
     assert [op for op, _, _ in ops] == ["top_k", "item", "cast", "relu"]
     assert ops[0][1] == {"axis": 1, "k": 3}
     assert _ops(relay.topk(x, k=3, ret_type="indices"), x)[1] == ("item", {"index": 1}, (2, 3))
+
+
+def test_constants_of_bfloat16_are_numbers():
+    x = relay.var("x", shape=(2, 3), dtype="bfloat16")
+    half, three = (relay.const(np.array(value), "bfloat16") for value in (0.5, 3.0))
+    bounded = {"max": float("inf")}
+    assert _ops(relay.maximum(x, half), x) == [("clip", {"min": 0.5, **bounded}, (2, 3))]
+    quotient = relay.divide(three, relay.const(np.array(2.0), "bfloat16"))
+    assert _ops(relay.maximum(x, quotient), x) == [("clip", {"min": 1.5, **bounded}, (2, 3))]
+    low = relay.var("low", shape=(), dtype="bfloat16")
+    graph = read_relay(_module(relay.maximum(x, low), [x, low]), {"low": half.data})
+    assert [operator.attrs["min"] for operator in graph] == [0.5]
 
 
 def test_slices_say_where_they_begin_in_every_dimension():

@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from relay_frontend import load
-from relay_frontend.errors import DynamicShapeError, NetworkError
+from relay_frontend.errors import DynamicShapeError, InputError, NetworkError
 from relay_frontend.onnx import read_onnx
 from tests import networks
 from tests.networks import TORCH_FILES, TORCH_NETWORKS
@@ -182,6 +182,8 @@ def test_an_exported_program_needs_no_inputs():
     module, inputs = torch_networks.build("efficientnet")
     program = torch.export.export(module, inputs)
     assert load(program) == load(module, example_inputs=inputs)
+    with pytest.raises(InputError, match=r"not for torch\.export\.ExportedProgram"):
+        load(program, example_inputs=inputs)
 
 
 def test_weights_are_shared_with_the_imported_module(monkeypatch):
