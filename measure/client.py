@@ -20,7 +20,7 @@ from typing import IO, Any
 import numpy as np
 
 import measure
-from measure.device import Fingerprint
+from measure.device import Fingerprint, deciding_versions
 from measure.errors import (
     BuildError,
     DeviceError,
@@ -76,6 +76,26 @@ class ToolchainInfo:
     name: str
     versions: Mapping[str, str]
     target: str
+
+
+def check_versions(toolchain: ToolchainInfo, device: str, fingerprint: Fingerprint) -> None:
+    """See that ``device`` runs networks with what ``toolchain`` builds them with here.
+
+    Raises:
+        InputError: a version differs. The device's LLVM may: code is generated here.
+    """
+    there = deciding_versions(fingerprint.versions)
+    differing = [
+        f"{name} {there[name]} there and {version} here"
+        for name, version in deciding_versions(toolchain.versions).items()
+        if name != "llvm" and there.get(name, version) != version
+    ]
+    if differing:
+        raise InputError(
+            f"device {device} is served by toolchain {fingerprint.toolchain!r}, networks are built "
+            f"by {toolchain.name!r}, and they differ: {', '.join(differing)}; serve the device "
+            "with the versions that are here, or measure from where its versions are installed"
+        )
 
 
 class Worker:
@@ -339,11 +359,14 @@ class Worker:
             paths = [path for path in sys.path if path]
         else:
             paths = [str(Path(measure.__file__).parents[1])]
+        # TVM would bind its threads to CPUs of its own choice, and the main thread to all.
+        pinned = {} if self.cpus is None else {"TVM_BIND_THREADS": "0"}
         return {
             **os.environ,
             "PYTHONPATH": os.pathsep.join(paths),
             "TVM_NUM_THREADS": str(self.threads),
             "OMP_NUM_THREADS": str(self.threads),
+            **pinned,
         }
 
     def _lost(self, when: str) -> str:
@@ -384,8 +407,8 @@ def _kill_session(session: int) -> None:
     """Kill what is left of a worker's session, such as the processes of a build that it ran."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
-            # After the name in parentheses: state, parent, group, session.
-            if int(stat.read_text().rpartition(")")[2].split()[3]) == session:
+            # After the name in parentheses, which may be any bytes: state, parent, group, session.
+            if int(stat.read_bytes().rpartition(b")")[2].split()[3]) == session:
                 os.kill(int(stat.parent.name), signal.SIGKILL)
 
 

@@ -6,6 +6,7 @@ machine come from :func:`read_counters`, those of another device from whoever ca
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import time
@@ -36,7 +37,7 @@ def read_counters() -> dict[str, Any]:
     ``steal_s`` those of all cores since boot (None without ``/proc/stat``); page faults that read
     a disk and context switches are counts of this process; ``load_1m``, ``clock_mhz`` (the highest
     of all cores: idle ones report their resting clock), ``governor`` and ``affinity`` (CPUs that
-    this process may use) are states of this moment.
+    the threads of this process may use) are states of this moment.
     """
     usage = resource.getrusage(resource.RUSAGE_SELF)
     busy_s, steal_s = _read_stat()
@@ -51,8 +52,17 @@ def read_counters() -> dict[str, Any]:
         "load_1m": os.getloadavg()[0],
         "clock_mhz": _clock_mhz(),
         "governor": _read_text(_CPUFREQ / "scaling_governor"),
-        "affinity": len(os.sched_getaffinity(0)),
+        "affinity": len(usable_cpus()),
     }
+
+
+def usable_cpus() -> set[int]:
+    """The CPUs that any thread of this process may use: a library may bind its own."""
+    cpus: set[int] = set()
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            cpus |= os.sched_getaffinity(int(thread.name))
+    return cpus
 
 
 class ConditionsRecorder:

@@ -7,7 +7,7 @@ import json
 import os
 import platform as _platform
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,10 @@ _NOISE = re.compile(
 )
 _PART = re.compile(r"[a-z0-9][a-z0-9._+-]*")
 _FORM = "device/toolchain/target/t<threads>/dtype"
+_CPUINFO = Path("/proc/cpuinfo")
+_REVISION = ("cpu family", "model", "stepping")
+_ARM_NAME = ("CPU implementer", "CPU part")
+_ARM_REVISION = (*_ARM_NAME, "CPU variant", "CPU revision")
 
 
 def slug(text: str) -> str:
@@ -31,8 +35,10 @@ class Device:
     """Fingerprint of a machine: what its latencies depend on.
 
     Args:
-        cpu: model name as the system gives it, which a hypervisor may shorten.
-        cpu_revision: vendor's family, model and stepping, which tell shortened names apart.
+        cpu: model name as the system gives it, which a hypervisor may shorten; on ARM, which has
+            none, the architecture with implementer and part of each kind of core.
+        cpu_revision: vendor's family, model and stepping, which tell shortened names apart; on ARM
+            implementer, part, variant and revision of each kind of core.
         cores: logical cores that this process may use.
         memory_bytes: main memory.
         os: name and release of the kernel.
@@ -49,12 +55,10 @@ class Device:
     @classmethod
     def local(cls) -> Device:
         """The machine that this process runs on."""
-        cpu = _cpuinfo()
+        cpu, revision = _cpu(_read_cpuinfo())
         return cls(
-            cpu=cpu.get("model name") or _platform.processor() or _platform.machine(),
-            cpu_revision="-".join(
-                cpu.get(key, "") for key in ("cpu family", "model", "stepping")
-            ).strip("-"),
+            cpu=cpu,
+            cpu_revision=revision,
             cores=len(os.sched_getaffinity(0)),
             memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             os=f"{_platform.system()} {_platform.release()}",
@@ -162,10 +166,12 @@ def short_target(target: str) -> str:
     """Kind and processor of a target string or of its JSON form: ``llvm-znver4``, ``cuda-sm_90``.
 
     A target without a processor, and a short form, stay as they are.
+
+    Raises:
+        UnknownPlatformError: it begins as JSON does, and is none or names no kind.
     """
     if target.lstrip().startswith("{"):
-        values = json.loads(target)
-        kind, processor = values["kind"], values.get("mcpu") or values.get("arch")
+        kind, processor = _json_parts(target)
     else:
         kind = target.partition(" ")[0]
         found = re.search(r"-(?:mcpu|arch)=(\S+)", target)
@@ -175,11 +181,43 @@ def short_target(target: str) -> str:
     )
 
 
-def _cpuinfo() -> dict[str, str]:
-    """Fields of the first core in /proc/cpuinfo; empty where there is none."""
+def _json_parts(target: str) -> tuple[str, str | None]:
+    """Kind and processor of a target in JSON."""
     try:
-        first = Path("/proc/cpuinfo").read_text().split("\n\n")[0]
-    except OSError:
-        return {}
-    pairs = (line.partition(":") for line in first.splitlines())
+        values = json.loads(target)
+        return str(values["kind"]), str(values.get("mcpu") or values.get("arch") or "")
+    except (ValueError, KeyError) as error:
+        raise UnknownPlatformError(
+            f"target {target!r}: expected a JSON object with a kind, such as "
+            '{"kind": "llvm", "mcpu": "znver4"}, or the form \'llvm -mcpu=znver4\''
+        ) from error
+
+
+def _cpu(cpuinfo: str) -> tuple[str, str]:
+    """Name and revision of the CPU that ``cpuinfo`` is about, on ARM of each kind of core."""
+    cores = [_fields(section) for section in cpuinfo.split("\n\n")]
+    machine = _platform.machine()
+    arm = [core for core in cores if "CPU part" in core]
+    if arm:
+        return f"{machine}-{_kinds(arm, _ARM_NAME)}", _kinds(arm, _ARM_REVISION)
+    name = cores[0].get("model name") or _platform.processor() or machine
+    return name, _kinds(cores[:1], _REVISION)
+
+
+def _kinds(cores: Iterable[Mapping[str, str]], keys: Sequence[str]) -> str:
+    """What the fields ``keys`` say of ``cores``, of equal ones once."""
+    told = ("-".join(core.get(key, "") for key in keys).strip("-") for core in cores)
+    return "+".join(dict.fromkeys(told))
+
+
+def _fields(section: str) -> dict[str, str]:
+    pairs = (line.partition(":") for line in section.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _read_cpuinfo() -> str:
+    """Empty where there is none."""
+    try:
+        return _CPUINFO.read_text()
+    except OSError:
+        return ""

@@ -12,7 +12,10 @@ class UnknownToolchainError(InputError):
 
 
 class InterpreterError(InputError):
-    """No Python with the TVM that a toolchain needs was found; the message says how to make one."""
+    """No Python with the TVM that a toolchain needs is here, or none that compiles for a platform.
+
+    The message says what to do.
+    """
 
 
 class UnknownPlatformError(InputError):

@@ -20,7 +20,7 @@ _ENVIRONMENTS: dict[Need, tuple[str, str, str, str]] = {
         ".venv-relay",
         "make relay-env",
     ),
-    "relax": ("the relax generation of TVM", "TVM_COSTMODEL_RELAX_PYTHON", ".venv", "make env"),
+    "relax": ("the relax generation of TVM", "TVM_COSTMODEL_RELAX_PYTHON", ".venv", "make setup"),
     "onnxruntime": (
         "ONNX Runtime",
         "TVM_COSTMODEL_ONNXRUNTIME_PYTHON",
@@ -60,7 +60,8 @@ def find_interpreter(need: Need) -> Path:
     what, variable, directory, command = _ENVIRONMENTS[need]
     named = os.environ.get(variable)
     candidate = Path(named) if named else Path(sys.prefix).parent / directory / "bin" / "python"
-    if os.access(candidate, os.X_OK) and candidate.is_file():
+    unfit = candidate.parent.parent == Path(sys.prefix)  # that of this very environment
+    if not unfit and candidate.is_file() and os.access(candidate, os.X_OK):
         return candidate
     origin = f"{variable}={named}" if named else f"{candidate}, beside the running environment"
     raise InterpreterError(

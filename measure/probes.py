@@ -123,11 +123,16 @@ class RoundOfCpus:
         os.sched_setaffinity(0, {next(self._next)})
 
 
-def watch(read: Read, duration_s: float, move: Callable[[], None] = lambda: None) -> Reading:
+def watch(
+    read: Read,
+    duration_s: float,
+    move: Callable[[], None] = lambda: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Reading:
     """The reference of a device: how long its probes take at its fastest within ``duration_s``."""
     readings = [read()]
-    end = time.monotonic() + duration_s
-    while time.monotonic() < end:
+    end = clock() + duration_s
+    while clock() < end:
         move()
         readings.append(read())
     core, memory = np.quantile(readings, _REFERENCE_QUANTILE, axis=0)

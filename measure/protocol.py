@@ -127,9 +127,9 @@ class Sampling:
     Args:
         samples: mean latency in ms of ``inner_count`` inferences in a row, one per sample, in the
             order taken; none is ever dropped.
-        first_ms: the very first inference, cold; no sample.
+        first_ms: the first timed inference, after one to check the outputs; no sample.
         calibration: how ``inner_count`` was found.
-        warmup_s: wall time before the first sample, the first inference and calibration included.
+        warmup_s: wall time before the first sample, that inference and calibration included.
         duration_s: wall time of the round, ``warmup_s`` included.
         stop: what ended the round: the median was ``settled``, or a limit of the protocol.
         median_interval: bootstrap interval in ms of the median of all samples, by which the stop

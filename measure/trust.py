@@ -80,27 +80,31 @@ def judge(rounds: Sequence[Evidence], label_ms: float) -> Verdict:
     return _judge_agreement(good, label_ms)
 
 
+def agree(labels_ms: Sequence[float], label_ms: float) -> bool:
+    """Whether a majority of the rounds with ``labels_ms`` agrees on the label ``label_ms``."""
+    return len(_agreeing(labels_ms, label_ms)) > len(labels_ms) / 2
+
+
 def percent(part: float) -> str:
     """A part of one in words, such as ``1.3 %``."""
     return f"{100 * part:.1f} %"
 
 
 def _judge_agreement(good: Sequence[Evidence], label_ms: float) -> Verdict:
-    """Whether most of the undisturbed rounds agree with one another and with the label."""
-    agreeing = _agreeing(sorted(entry.label_ms for entry in good))
-    together = _agreeing(sorted([*agreeing, label_ms]))
-    if len(agreeing) <= len(good) / 2 or len(together) <= len(agreeing):
-        apart = max(entry.label_ms for entry in good) / min(entry.label_ms for entry in good) - 1
+    labels_ms = [entry.label_ms for entry in good]
+    if not agree(labels_ms, label_ms):
+        apart = max(labels_ms) / min(labels_ms) - 1
         return _doubt(
             f"the labels of {len(good)} undisturbed rounds lie {percent(apart)} apart (limit "
             f"{_LIMIT}). Measure one more round, to tell which of them is off."
         )
+    agreeing = _agreeing(labels_ms, label_ms)
     times = [entry.started_at for entry in good]
     return Verdict(
         trusted=True,
         reason=f"Trusted: {len(agreeing)} of {len(good)} undisturbed rounds, the first and the "
         f"last {_duration((max(times) - min(times)).total_seconds())} apart, agree within "
-        f"{percent(agreeing[-1] / agreeing[0] - 1)} (limit {_LIMIT}).",
+        f"{percent(max(agreeing) / min(agreeing) - 1)} (limit {_LIMIT}).",
     )
 
 
@@ -108,13 +112,16 @@ def _doubt(reason: str) -> Verdict:
     return Verdict(trusted=False, reason=f"Not trusted: {reason}")
 
 
-def _agreeing(labels: Sequence[float]) -> Sequence[float]:
-    """The longest run of ascending ``labels`` that agree, the tightest of those equally long."""
-    runs = [
-        [other for other in labels[start:] if other <= low * (1 + MAX_DISAGREEMENT)]
-        for start, low in enumerate(labels)
+def _agreeing(labels_ms: Sequence[float], label_ms: float) -> Sequence[float]:
+    """The most of ``labels_ms`` that agree with one another and with ``label_ms``."""
+    # Whatever agrees lies within the limit of the lowest, which is one of these.
+    limits = [(low, low * (1 + MAX_DISAGREEMENT)) for low in (*labels_ms, label_ms)]
+    windows = [
+        [other for other in labels_ms if low <= other <= high]
+        for low, high in limits
+        if low <= label_ms <= high
     ]
-    return max(runs, key=lambda run: (len(run), -run[-1] / run[0]))
+    return max(windows, key=len)
 
 
 def _duration(seconds: float) -> str:

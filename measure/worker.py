@@ -26,13 +26,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from measure.conditions import ConditionsRecorder
+from measure.conditions import ConditionsRecorder, usable_cpus
 from measure.errors import DeviceError
 from measure.probes import Prober, Probing, RoundOfCpus, watch
 from measure.protocol import Protocol, sample_kernels, sample_latency
 from measure.rpc.address import RpcAddress, is_remote, with_limit
 from measure.toolchains import load_toolchain
-from measure.toolchains.base import Artifact, Toolchain
+from measure.toolchains.base import Artifact, Toolchain, threads_here
 from measure.weights import fill_weights
 
 Request = Mapping[str, Any]
@@ -106,7 +106,7 @@ def measure(toolchain: Toolchain, request: Request) -> dict[str, Any]:
             **recorder.finish(),
             **sampling.notes(),
             **_probe_notes(probing),
-            **_settings(request),
+            **_settings(artifact, request),
             **_build_notes(request),
         },
     }
@@ -136,7 +136,7 @@ def time_kernels(toolchain: Toolchain, request: Request) -> dict[str, Any]:
             "conditions": {
                 **recorder.finish(),
                 **_probe_notes(probing),
-                **_settings(request),
+                **_settings(artifact, request),
             },
         },
     }
@@ -167,20 +167,19 @@ _OPERATIONS: dict[str, Callable[[Toolchain, Request], Any]] = {
 }
 
 
-def _settings(request: Request) -> dict[str, Any]:
-    """What the harness set for a timing, as a part of its conditions."""
-    return {"threads": _threads(), "cpus": request["cpus"]}
+def _settings(artifact: Artifact, request: Request) -> dict[str, Any]:
+    """What the harness set for a timing, as a part of its conditions.
+
+    Where a library has freed its threads from the CPUs that were asked for, ``cpus`` shows it.
+    """
+    cpus = request["cpus"] and sorted(usable_cpus().union(request["cpus"]))
+    return {"threads": artifact.threads, "cpus": cpus}
 
 
 def _build_notes(request: Request) -> dict[str, Any]:
     """What was noted of the build; nothing where an older version made it."""
     path = Path(request["directory"]) / _BUILD_NOTES
     return json.loads(path.read_text()) if path.exists() else {}
-
-
-def _threads() -> int:
-    """Those of an inference; 0 where nothing was said."""
-    return int(os.environ.get("TVM_NUM_THREADS", "0"))
 
 
 def _probing(artifact: Artifact, request: Request) -> Probing | None:
@@ -192,7 +191,7 @@ def _probing(artifact: Artifact, request: Request) -> Probing | None:
 
 def _mover(request: Request) -> Callable[[], None]:
     """Goes round the CPUs, where one thread is timed on this machine."""
-    if is_remote(request["device"]) or _threads() != 1:
+    if is_remote(request["device"]) or threads_here() != 1:
         return lambda: None
     return RoundOfCpus(os.sched_getaffinity(0))
 
@@ -280,8 +279,10 @@ def _read_line(reader: int, ended: int, channel: socket.socket, deadline: float)
             raise TimeoutError
         if channel.fileno() in ready:
             raise SystemExit("the other side is gone")
+        # It may have written just before it ended, between the looks at the one and the other.
+        readable = reader in ready or bool(select.select([reader], [], [], 0)[0])
         # Processes that the child started may keep the pipe open after it.
-        chunk = os.read(reader, _READ_BYTES) if reader in ready else b""
+        chunk = os.read(reader, _READ_BYTES) if readable else b""
         if not chunk:
             return b""
         received += chunk
@@ -309,6 +310,8 @@ def _run_child(toolchain: Toolchain, request: Request, writer: int, server: int)
         with os.fdopen(writer, "wb") as stream:
             stream.write(json.dumps(reply).encode() + b"\n")
         code = 0
+    except BaseException:  # noqa: BLE001 - the child leaves, whatever it was
+        traceback.print_exc()
     finally:
         # Skips the destructors of the compiler's globals, which may crash after a good reply.
         os._exit(code)
@@ -346,10 +349,13 @@ def _die_with_parent(parent: int) -> None:
 def _limit_resources(memory_bytes: int) -> None:
     """No core files; a limit on data, not on address space, of which LLVM and CUDA reserve much.
 
-    Where memory runs out in spite of it, the kernel shall take this process, not the server.
+    A lower limit that the system sets stays. Where memory runs out in spite of it, the kernel shall
+    take this process, not the server.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (memory_bytes, memory_bytes))
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    limit = memory_bytes if hard == resource.RLIM_INFINITY else min(memory_bytes, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
 

@@ -18,8 +18,12 @@ INSTALLED = ENVIRONMENT / "installed"
 SOURCES = (
     *(ROOT / name for name in ("pyproject.toml", "constraints-relay.txt", "CMakeLists.txt")),
     *(ROOT / "cmake").glob("*.cmake"),
-    *(ROOT / "relay_frontend").rglob("*.cc"),
-    *(ROOT / "relay_frontend").rglob("*.h"),
+    *(
+        source
+        for package in ("relay_frontend", "tvm_costmodel")
+        for extension in ("cc", "h")
+        for source in (ROOT / package).rglob(f"*.{extension}")
+    ),
 )
 
 

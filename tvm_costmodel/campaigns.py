@@ -20,6 +20,7 @@ from measure.database.jobs import JobQueue
 from measure.database.owner import current_owner
 from measure.device import Platform
 from relay_frontend.onnx import Shapes, bind_shapes, load_model
+from tvm_costmodel.measurements import open_existing
 
 # Characters; with it the line fits into a terminal of 80.
 _DESCRIPTION = 24
@@ -109,8 +110,12 @@ class _PaceColumn(ProgressColumn):
 
 
 def queued_jobs(location: str, toolchains: Sequence[str]) -> int:
-    """How many jobs of platforms with these toolchains wait in the database at ``location``."""
-    with Database.open(location) as database:
+    """How many jobs of platforms with these toolchains wait in the database at ``location``.
+
+    Raises:
+        InputError: there is no such database.
+    """
+    with open_existing(location) as database:
         platforms = [
             name for name in database.platforms() if Platform.parse(name).toolchain in toolchains
         ]

@@ -22,7 +22,7 @@ from measure.campaign.context import Context, StoppedError
 from measure.campaign.lane import LOCAL, Lane
 from measure.campaign.machine import alone_on_machine
 from measure.campaign.types import CampaignConfig, Event, LabelSummary, NamedNetwork, Summary
-from measure.client import ToolchainInfo, Worker
+from measure.client import ToolchainInfo, Worker, check_versions
 from measure.database import Database
 from measure.database.device_states import DeviceStates
 from measure.database.jobs import JobQueue
@@ -98,6 +98,7 @@ class _Campaign:
         store = stack.enter_context(open_store(config.artifacts))
         self._toolchains = toolchains
         self._stack = stack
+        self._left_out: dict[str, str] = {}
         self._context = Context(
             database=database,
             queue=JobQueue(database, current_owner(), config.lease_s),
@@ -112,10 +113,11 @@ class _Campaign:
     def run(self, networks: Iterable[NamedNetwork] | None) -> Summary:
         """Queue what is to do, and work until it is done."""
         context = self._context
-        lanes = self._open_lanes()
+        lanes: list[Lane] = []
         try:
+            lanes = self._open_lanes()
             if networks is not None:
-                context.networks = self._queue_all(networks, lanes)
+                self._queue_all(networks, lanes)
             self._work(lanes)
         except StoppedError:
             pass
@@ -124,7 +126,7 @@ class _Campaign:
         return context.summary
 
     def _open_lanes(self) -> list[Lane]:
-        """The lanes of the devices that are not in quarantine.
+        """The lanes of the devices that answer and are not in quarantine.
 
         Raises:
             DeviceError: there is none.
@@ -134,17 +136,26 @@ class _Campaign:
         lanes: list[Lane] = []
         for device in dict.fromkeys(context.config.devices):
             state = context.devices.get(device)
-            if state is not None and state.state == "quarantined":
+            if state.state == "quarantined":
                 context.quarantine(device, state.reason)
                 continue
             try:
                 lanes.append(self._open_lane(device, anchors))
             except DeviceError as error:
-                context.devices.record_failure(device, device, str(error))
-                context.quarantine(device, str(error))
+                self._leave_out(device, str(error))
         if not lanes:
-            self._raise_quarantined()
+            self._raise_without_device()
         return lanes
+
+    def _leave_out(self, device: str, reason: str) -> None:
+        """Go without a device that does not answer at the start."""
+        context = self._context
+        if context.devices.record_failure(device, device, reason).state == "quarantined":
+            context.quarantine(device, reason)
+            return
+        self._left_out[device] = reason
+        context.count(lost=1)
+        context.report("device-lost", detail=f"{device}: {reason}")
 
     def _open_lane(self, device: str, anchors: Sequence[Network]) -> Lane:
         context, config = self._context, self._context.config
@@ -163,6 +174,7 @@ class _Campaign:
             )
             info = worker.describe()
             fingerprint = worker.fingerprint() or _named_device(device, config, info)
+            check_versions(info, device, fingerprint)
             platform = Platform(
                 device=fingerprint.device.short_name,
                 toolchain=info.name,
@@ -187,7 +199,7 @@ class _Campaign:
         known = context.database.reference(platform, context.protocol.name)
         if known is not None:
             return known
-        with alone_on_machine() if worker.device == LOCAL else nullcontext():
+        with alone_on_machine(context.check) if worker.device == LOCAL else nullcontext():
             reference = worker.watch(watch_s)
         if reference is not None:
             times = zip(PROBES, reference, strict=True)
@@ -204,11 +216,13 @@ class _Campaign:
             digests.append(digest)
         return [database.network(digest) for digest in digests]
 
-    def _queue_all(self, networks: Iterable[NamedNetwork], lanes: Sequence[Lane]) -> set[str]:
-        """Queue a job for each network on each platform where work is left; gives all digests."""
+    def _queue_all(self, networks: Iterable[NamedNetwork], lanes: Sequence[Lane]) -> None:
+        """Queue a job for each network on each platform where work is left."""
         config = self._context.config
         platforms = {p.name: p for lane in lanes for p in lane.platforms.values()}
         digests: set[str] = set()
+        # From the first one on: the budget may be spent before the last.
+        self._context.networks = digests
         for network in networks:
             self._context.check()
             digest = self._store_network(network, digests)
@@ -233,7 +247,6 @@ class _Campaign:
                     retry_failed=config.retry_failed,
                 )
                 self._context.report("queued", network.name, platform)
-        return digests
 
     def _store_network(self, network: NamedNetwork, known: set[str]) -> str | None:
         """Its digest; None for one that cannot be read or that an earlier one is equal to."""
@@ -262,7 +275,7 @@ class _Campaign:
         while True:
             lanes = self._run_lanes(lanes)
             if not lanes:
-                self._raise_quarantined()
+                self._raise_without_device()
             platforms = sorted({name for lane in lanes for name in lane.platform_names})
             if not self._context.queue.is_available(
                 platforms,
@@ -285,11 +298,13 @@ class _Campaign:
                 raise
         return [lane for lane in healthy if lane is not None]
 
-    def _raise_quarantined(self) -> NoReturn:
-        reasons = "; ".join(f"{k}: {v}" for k, v in self._context.summary.quarantined.items())
+    def _raise_without_device(self) -> NoReturn:
+        quarantined = self._context.summary.quarantined
+        reasons = "; ".join(f"{k}: {v}" for k, v in (self._left_out | quarantined).items())
+        lift = "lift their quarantine with `tvm-costmodel devices --release`, "
         raise DeviceError(
             f"no device is left to measure on ({reasons}); nothing is lost: see to the devices, "
-            "lift their quarantine with `tvm-costmodel devices --release`, and run this again"
+            f"{lift if quarantined else ''}and run this again"
         )
 
     def _label_summaries(self, lanes: Sequence[Lane]) -> dict[str, LabelSummary]:

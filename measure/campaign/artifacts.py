@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
+import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from measure.database.owner import is_running
 from measure.device import deciding_versions
 
 _PREFIX = "tvm-costmodel-artifacts-"
@@ -20,16 +24,19 @@ _UNFINISHED = "unfinished-"
 class ArtifactStore:
     """Artifacts by network, toolchain, its versions and target; a directory each.
 
-    Several processes may share one store: an artifact appears in it whole or not at all.
+    Several processes may share one store: an artifact appears in it whole or not at all. Threads
+    may share it, too: devices of different platforms may run the same artifact.
 
     Args:
         root: the directory; it is made.
-        keep: whether :meth:`discard` leaves artifacts for later campaigns.
+        keep: whether artifacts that nobody uses stay for later campaigns.
     """
 
     def __init__(self, root: Path, *, keep: bool = True) -> None:
         self._root = root
         self._keep = keep
+        self._users: Counter[Path] = Counter()
+        self._lock = threading.Lock()
         root.mkdir(parents=True, exist_ok=True)
 
     def path(
@@ -49,13 +56,30 @@ class ArtifactStore:
             directory = Path(name) / "artifact"
             directory.mkdir()
             yield directory
-            if not path.exists():
+            try:
                 directory.rename(path)
+            except OSError as error:
+                # Another has built the same meanwhile.
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+
+    def take(self, path: Path) -> None:
+        """Say that the artifact ``path``, built or not, is needed until it is discarded."""
+        with self._lock:
+            self._users[path] += 1
 
     def discard(self, path: Path) -> None:
-        """Say that the artifact ``path`` is not needed now; it goes unless artifacts are kept."""
-        if not self._keep:
-            shutil.rmtree(path, ignore_errors=True)
+        """Say that one of those who took ``path`` needs it no more.
+
+        It goes with the last of them, unless artifacts are kept.
+        """
+        with self._lock:
+            self._users[path] -= 1
+            if self._users[path] > 0:
+                return
+            del self._users[path]
+            if not self._keep:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager
@@ -69,7 +93,7 @@ def open_store(root: Path | None) -> Iterator[ArtifactStore]:
         return
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
         owner = left.name.removeprefix(_PREFIX).partition("-")[0]
-        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+        if owner.isdigit() and not is_running(int(owner)):
             shutil.rmtree(left, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{os.getpid()}-") as name:
         yield ArtifactStore(Path(name), keep=False)

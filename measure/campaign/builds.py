@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ from measure.client import Worker
 from measure.database.jobs import Job
 from measure.device import Platform
 from measure.records import Network
+
+_WAIT_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,23 +70,28 @@ class Builder:
             self._workers += workers.values()
             self._idle.put(workers)
         self._pool = ThreadPoolExecutor(max(1, config.parallel_builds))
-        stack.callback(self._pool.shutdown, wait=False, cancel_futures=True)
+        stack.callback(self._end)
 
     def build_all(
-        self, tasks: Sequence[Task], check: Callable[[], None]
+        self, tasks: Sequence[Task], check: Callable[[], None], waiting: Callable[[], None]
     ) -> Iterator[tuple[Task, Callable[[], float]]]:
         """Build ``tasks``; gives each as it ends, with what gives its seconds or raises its error.
 
         Args:
             tasks: may be built already.
             check: called before each build; what it raises is the build's error.
+            waiting: called again and again while builds run.
         """
         futures: dict[Future[float], Task] = {
             self._pool.submit(self._build, task, check): task for task in tasks
         }
+        left = set(futures)
         try:
-            for future in as_completed(futures):
-                yield futures[future], future.result
+            while left:
+                done, left = wait(left, timeout=_WAIT_S, return_when=FIRST_COMPLETED)
+                waiting()
+                for future in done:
+                    yield futures[future], future.result
         finally:
             for future in futures:
                 future.cancel()
@@ -93,6 +100,12 @@ class Builder:
         """From any thread: have the builds in flight fail at once with a WorkerError."""
         for worker in self._workers:
             worker.abort()
+
+    def _end(self) -> None:
+        """No thread asks a worker any more when the workers are closed."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.abort()
+        self._pool.shutdown()
 
     def _build(self, task: Task, check: Callable[[], None]) -> float:
         check()

@@ -23,6 +23,7 @@ from measure.campaign.types import EventKind
 from measure.client import ToolchainInfo, Worker
 from measure.conditions import MAX_DRIFT, is_disturbed
 from measure.database.jobs import Job
+from measure.database.queries import DECIDING_STAGES
 from measure.database.store import Position
 from measure.device import Platform
 from measure.errors import (
@@ -80,6 +81,7 @@ class Lane:
         self._without_kernels: set[int] = set()
         self._renewed_s = time.monotonic()
         self._worker_errors_in_a_row = 0
+        self._has_worked = False
         self._anchors = [
             self._task(network, toolchain) for toolchain in platforms for network in anchors
         ]
@@ -127,6 +129,7 @@ class Lane:
         return task
 
     def _task(self, network: Network, toolchain: str, job: Job | None = None) -> Task:
+        """The task, whose artifact stays until :meth:`_let_go`; that of an anchor stays longer."""
         platform = self.platforms[toolchain]
         artifact = self._context.store.path(
             network.digest,
@@ -135,6 +138,7 @@ class Lane:
             platform.target,
             self._toolchains[toolchain].versions,
         )
+        self._context.store.take(artifact)
         return Task(
             network=network, platform=platform, toolchain=toolchain, artifact=artifact, job=job
         )
@@ -164,12 +168,12 @@ class Lane:
 
     def _build(self, tasks: Sequence[Task]) -> None:
         """Build what is not built yet, the anchors first."""
-        anchors = self._anchors if self._context.config.anchors and tasks else []
+        context = self._context
+        anchors = self._anchors if context.config.anchors and tasks else []
         with self._building():
-            builds = self._context.builder.build_all([*anchors, *tasks], self._context.check)
+            builds = context.builder.build_all([*anchors, *tasks], context.check, self._keep_leases)
             with contextlib.closing(builds):  # type: ignore[type-var]
                 for task, result in builds:
-                    self._keep_leases()
                     if task.job is None:
                         self._anchor_built(task, result)
                         continue
@@ -181,10 +185,7 @@ class Lane:
         try:
             result()
         except MeasurementError as error:
-            raise WorkerError(
-                f"toolchain {task.toolchain!r} cannot build the anchor {task.network.name!r}, "
-                f"which any toolchain should: {error}"
-            ) from error
+            raise _anchor_error(task, error) from error
 
     @contextlib.contextmanager
     def _between_anchors(self, tasks: Sequence[Task]) -> Iterator[dict[str, int | None]]:
@@ -212,18 +213,24 @@ class Lane:
     def _visit_anchors(self, blocks: Mapping[str, int], position: Position) -> None:
         anchors = [task for task in self._anchors if task.platform.name in blocks]
         for task in self._random.sample(anchors, len(anchors)):
-            self._context.check()
-            self._keep_leases()
+            self._check()
+            measure = partial(self._measure_anchor, task)
             try:
-                finished = self._measure(task)
+                finished = measure()
             except DeviceError as error:
-                self._survive(error)
-                finished = self._measure(task)
+                finished = self._survive(error, measure)
             self._context.database.add_anchor_round(
                 blocks[task.platform.name], task.network.digest, position, finished
             )
             latency = label(finished.steady, self._context.protocol)
             self._report("anchor", task, f"{latency:.3f} ms")
+
+    def _measure_anchor(self, task: Task) -> Round:
+        """A round of an anchor, which any device and toolchain should give."""
+        try:
+            return self._insist(partial(self._measure, task))
+        except MeasurementError as error:
+            raise _anchor_error(task, error) from error
 
     def _time_rounds(self, tasks: Sequence[Task], blocks: Mapping[str, int | None]) -> None:
         """Time all rounds of ``tasks`` in turns."""
@@ -235,8 +242,7 @@ class Lane:
     def _time_round(self, task: Task, block: int | None) -> None:
         context, job = self._context, task.job
         assert job is not None
-        context.check()
-        self._keep_leases()
+        self._check()
         # A process that slept may find that another has done its work.
         number = next(iter(self._pending(task).rounds), None)
         if number is None:
@@ -248,6 +254,7 @@ class Lane:
             context.database.add_round(
                 job.network, job.platform, job.protocol, number, finished, block=block, lease=job
             )
+            self._device_works()
             disturbed = is_disturbed(finished.conditions)
             context.count(rounds=1, disturbed=disturbed)
             latency = label(finished.steady, context.protocol)
@@ -265,8 +272,7 @@ class Lane:
         due = list(tasks)
         while due := [t for t in due if self._left(t).kernels]:
             for task in self._random.sample(due, len(due)):
-                self._context.check()
-                self._keep_leases()
+                self._check()
                 step = partial(self._time_kernels_of, task, blocks[task.platform.name])
                 self._guarded(task, step)
 
@@ -286,16 +292,20 @@ class Lane:
         """The job is done, unless it failed or went to another process meanwhile."""
         job = task.job
         assert job is not None
-        if self._held.pop(job.id, None) is None:
+        if job.id not in self._held:
             return
+        self._let_go(task)
         try:
-            self._context.queue.finish(job)
+            state = self._context.queue.finish(job)
         except LeaseLostError:
             self._report("lease-lost", task)
             return
-        self._context.store.discard(task.artifact)
-        self._context.count(done=1)
-        self._report("done", task)
+        if state == "failed":
+            self._context.count(skipped=1)
+            self._report("skipped", task, "failed before")
+        else:
+            self._context.count(done=1)
+            self._report("done", task)
 
     def _guarded(self, task: Task, step: Callable[[], _T]) -> _T | None:
         """The result of ``step``; None where it failed, which is stored and reported."""
@@ -308,7 +318,7 @@ class Lane:
             self._worker_errors_in_a_row = 0
             self._fail(task, error)
         except LeaseLostError:
-            del self._held[task.job.id]
+            self._let_go(task)
             self._context.count(lost=1)
             self._report("lease-lost", task)
         except DeviceError as error:
@@ -330,14 +340,13 @@ class Lane:
         assert job is not None
         try:
             context.database.add_failure(job.network, job.platform, error, lease=job)
-            if error.stage == "kernels":
-                self._without_kernels.add(job.id)
-            else:
-                del self._held[job.id]
-                context.queue.fail(job)
         except LeaseLostError:
-            self._held.pop(job.id, None)
+            self._let_go(task)
             return
+        if error.stage in DECIDING_STAGES:
+            self._let_go(task)
+        else:
+            self._without_kernels.add(job.id)
         context.count_failure(error.stage, error.cause)
         # The log goes into the database; people get the reason.
         self._report("failed", task, f"{error.stage} failed: {error.cause}: {error.reason}")
@@ -346,7 +355,7 @@ class Lane:
         """Find out who took the connection down: the device, or the network that ran on it."""
         job = task.job
         assert job is not None
-        self._survive(error)
+        self._survive(error, self._check_health)
         if job.attempts + 1 >= _MAX_LOSSES:
             reason = (
                 f"{job.attempts + 1} connections were lost while it ran, and the device answered "
@@ -356,8 +365,11 @@ class Lane:
         else:
             self._give_back(task, "device-lost", error)
 
-    def _survive(self, error: DeviceError) -> None:
-        """Count a failure of the device and wait until it works again, or is quarantined."""
+    def _survive(self, error: DeviceError, attempt: Callable[[], _T]) -> _T:
+        """Count a failure of the device, and attempt something until it works again.
+
+        Each attempt that fails counts too, until the device is quarantined.
+        """
         context = self._context
         while True:
             context.report("device-lost", detail=f"{self.device}: {error}")
@@ -366,33 +378,68 @@ class Lane:
                 context.quarantine(self.device, str(error))
                 raise _QuarantinedError
             try:
-                self._check_health()
+                result = attempt()
             except DeviceError as next_error:
                 error = next_error
                 continue
             context.devices.record_success(self.device, self.device)
-            return
+            return result
 
     def _check_health(self) -> None:
         """Raise DeviceError unless the device answers, and runs what it has run before."""
         for worker in self._workers.values():
-            worker.fingerprint()
+            self._insist(worker.fingerprint)
         if self._context.config.anchors and self._anchors:
-            self._measure(self._random.choice(self._anchors))
+            self._measure_anchor(self._random.choice(self._anchors))
+
+    def _insist(self, step: Callable[[], _T]) -> _T:
+        """The result of ``step``, which is tried again where a worker fails, but not endlessly."""
+        left = _MAX_WORKER_ERRORS
+        while True:
+            left -= 1
+            try:
+                return step()
+            except (MeasurementError, WorkerError) as error:
+                self._context.check()
+                if not left:
+                    raise
+                self._context.report("worker-lost", detail=f"{self.device}: {error}")
+
+    def _device_works(self) -> None:
+        """With the first round that is stored, failures of the device before it count no more."""
+        if not self._has_worked and self._context.devices.get(self.device).failures_in_a_row:
+            self._context.devices.record_success(self.device, self.device)
+        self._has_worked = True
 
     def _give_back(self, task: Task, kind: EventKind, error: Exception) -> None:
         assert task.job is not None
-        del self._held[task.job.id]
+        self._let_go(task)
         self._context.count(lost=1)
-        self._context.queue.release(task.job, lost=True)
+        with contextlib.suppress(LeaseLostError):
+            self._context.queue.release(task.job, lost=kind == "device-lost")
         self._report(kind, task, str(error))
 
     def _release_all(self) -> None:
-        for task in self._held.values():
+        for task in list(self._held.values()):
             assert task.job is not None
             with contextlib.suppress(LeaseLostError):
                 self._context.queue.release(task.job)
-        self._held.clear()
+            self._let_go(task)
+
+    def _let_go(self, task: Task) -> None:
+        """This lane has no more to do with the job, nor with what was built for it."""
+        assert task.job is not None
+        if self._held.pop(task.job.id, None) is not None:
+            self._context.store.discard(task.artifact)
+
+    def _check(self) -> None:
+        """Called before each step, and while this lane waits for one.
+
+        Raises:
+            StoppedError: it shall not start.
+        """
+        self._context.check()
+        self._keep_leases()
 
     def _keep_leases(self) -> None:
         """Renew the leases in time; those that are lost all the same are forgotten."""
@@ -404,14 +451,21 @@ class Lane:
             try:
                 self._context.queue.renew(task.job)
             except LeaseLostError:
-                del self._held[task.job.id]
+                self._let_go(task)
                 self._report("lease-lost", task)
 
     def _building(self) -> contextlib.AbstractContextManager[None]:
-        return beside_others() if self.device == LOCAL else nullcontext()
+        return beside_others(self._check) if self.device == LOCAL else nullcontext()
 
     def _timing_alone(self) -> contextlib.AbstractContextManager[None]:
-        return alone_on_machine() if self.device == LOCAL else nullcontext()
+        return alone_on_machine(self._check) if self.device == LOCAL else nullcontext()
 
     def _report(self, kind: EventKind, task: Task, detail: str = "") -> None:
         self._context.report(kind, task.network.name, task.platform.name, detail)
+
+
+def _anchor_error(task: Task, error: MeasurementError) -> WorkerError:
+    return WorkerError(
+        f"toolchain {task.toolchain!r} cannot {error.stage} the anchor {task.network.name!r}, "
+        f"which any toolchain should: {error}"
+    )

@@ -61,7 +61,8 @@ class Event:
             ``failed`` (stored), ``worker-lost``, ``device-lost`` and ``lease-lost`` (will be tried
             again). Of a device: ``watched`` (its probes, before it is first measured), ``anchor``
             (an anchor was measured), ``drifted`` (a block must be measured again),
-            ``quarantined``.
+            ``worker-lost`` and ``device-lost`` (is tried again, or left out where it was not
+            there at the start), ``quarantined``.
         network: name of the network; empty where the event is about a device.
         platform: name of the platform; empty where the event is about all of them.
         detail: label of the round in ms, seconds of the build, or the error.
@@ -129,8 +130,8 @@ class CampaignConfig:
 
     Args:
         rounds: undisturbed timing rounds of each network on each platform.
-        max_retakes: further rounds of a network for those that were disturbed, and further timings
-            of its kernels.
+        max_retakes: further rounds of a network for those that were disturbed or do not agree, and
+            further timings of its kernels.
         kernels: whether to time the kernels too.
         anchors: whether to measure the anchors at both ends of each block.
         devices: where to time: ``local``, or addresses of RPC devices.

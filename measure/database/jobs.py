@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from measure.database.connection import OpenDatabase, now, platform_id, utc
 from measure.database.engine import insert_missing
 from measure.database.owner import is_dead
+from measure.database.queries import DECIDING_STAGES, failed_stages
 from measure.database.schema import JobRow
 from measure.errors import LeaseLostError
 
@@ -38,7 +39,7 @@ class Job:
         protocol: name.
         rounds: undisturbed timing rounds that are wanted.
         kernels: whether kernel times are wanted.
-        attempts: how often it was lost with a device or a worker.
+        attempts: how often a device was lost while it ran, since it was last queued anew.
         lease: tells this lease from all others.
     """
 
@@ -98,8 +99,8 @@ class JobQueue:
         wanted = list(dict.fromkeys(networks))
         with self._database.transaction() as session:
             key = {"platform_id": platform_id(session, platform), "protocol": protocol}
-            known = select(JobRow).filter_by(**key).with_for_update()
-            before = {row.network: row for row in session.scalars(known)}
+            known = select(JobRow).filter_by(**key).where(JobRow.network.in_(wanted))
+            before = {row.network: row for row in session.scalars(known.with_for_update())}
             new = {"rounds": rounds, "kernels": kernels, "state": "queued", "created_at": now()}
             insert_missing(
                 session,
@@ -167,33 +168,36 @@ class JobQueue:
         with self._held(job) as row:
             row.lease_until = self._deadline()
 
-    def finish(self, job: Job) -> None:
-        """The job is done, unless more was wanted of it meanwhile: then it is queued again.
+    def finish(self, job: Job) -> str:
+        """End the lease; gives the state of the job, one of :data:`STATES`.
+
+        It is done, unless the network has failed, or more was wanted of it meanwhile: then the job
+        is queued again.
 
         Raises:
             LeaseLostError: another process has the job.
         """
-        with self._held(job) as row:
+        with self._database.transaction() as session:
+            row = hold_lease(session, job)
+            failed = failed_stages(session, row.platform_id, [row.network])
             enough = job.rounds >= row.rounds and job.kernels >= row.kernels
-            _leave(row, "done" if enough else "queued")
-
-    def fail(self, job: Job) -> None:
-        """The network failed; it is not tried again unless asked for.
-
-        Raises:
-            LeaseLostError: another process has the job.
-        """
-        with self._held(job) as row:
-            _leave(row, "failed")
+            if failed[row.network] & DECIDING_STAGES:
+                leave(row, "failed")
+            elif enough:
+                leave(row, "done")
+            else:
+                leave(row, "queued")
+                row.attempts = 0
+            return row.state
 
     def release(self, job: Job, *, lost: bool = False) -> None:
-        """Back into the queue; ``lost`` counts an attempt that a device or a worker spoiled.
+        """Back into the queue; ``lost`` counts a device that was lost while the network ran.
 
         Raises:
             LeaseLostError: another process has the job.
         """
         with self._held(job) as row:
-            _leave(row, "queued")
+            leave(row, "queued")
             row.attempts += lost
 
     def counts(self, platforms: Sequence[str]) -> dict[str, int]:
@@ -250,6 +254,12 @@ def hold_lease(session: Session, job: Job) -> JobRow:
     return row
 
 
+def leave(row: JobRow, state: str) -> None:
+    """End the lease on a job, which is in ``state`` from now on."""
+    row.state, row.lease_until = state, None
+    row.finished_at = None if state == "queued" else now()
+
+
 def count_jobs(session: Session, *conditions: ColumnElement[bool]) -> dict[str, int]:
     """The number of jobs that fulfil all ``conditions`` in each of the :data:`STATES`."""
     query = select(JobRow.state, func.count()).where(*conditions).group_by(JobRow.state)
@@ -265,13 +275,8 @@ def _raise_wanted(
     row.rounds, row.kernels = max(rounds, row.rounds), kernels or row.kernels
     reopen = (row.state == "done" and more) or (row.state == "failed" and retry_failed)
     if reopen:
-        row.state, row.finished_at = "queued", None
+        row.state, row.finished_at, row.attempts = "queued", None, 0
     return reopen
-
-
-def _leave(row: JobRow, state: str) -> None:
-    row.state, row.lease_until = state, None
-    row.finished_at = None if state == "queued" else now()
 
 
 def _job(row: JobRow, platform: str, lease: str) -> Job:

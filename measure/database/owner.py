@@ -11,7 +11,7 @@ from pathlib import Path
 def current_owner() -> str:
     """``host:pid:start:random`` of this process; every call gives another name."""
     pid = os.getpid()
-    return f"{_host()}:{pid}:{_start_time(pid)}:{secrets.token_hex(4)}"
+    return f"{_host()}:{pid}:{_start_time(_stat(pid))}:{secrets.token_hex(4)}"
 
 
 def is_dead(owner: str) -> bool:
@@ -22,7 +22,21 @@ def is_dead(owner: str) -> bool:
     host, _, rest = owner.partition(":")
     pid, _, rest = rest.partition(":")
     start = rest.partition(":")[0]
-    return host == _host() and pid.isdigit() and _start_time(int(pid)) != start
+    return host == _host() and pid.isdigit() and not is_running(int(pid), start)
+
+
+def is_running(pid: int, start: str | None = None) -> bool:
+    """Whether there is a process ``pid`` here; with ``start``, whether it is the one begun then."""
+    if fields := _stat(pid):
+        # A process that is dead, but not yet waited for, works no more.
+        return fields[0] not in "ZX" and start in (None, _start_time(fields))
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True  # of another user, whose processes the system hides
+    except (ProcessLookupError, OverflowError):
+        return False
+    return True
 
 
 def _host() -> str:
@@ -35,12 +49,15 @@ def _host() -> str:
     return f"{socket.gethostname()}-{boot}-{table}"
 
 
-def _start_time(pid: int) -> str:
+def _stat(pid: int) -> list[str]:
+    """What the system tells of a process, from its state on; nothing where it is hidden or gone."""
+    # The state, field 3, comes after the name in parentheses.
+    return _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+
+
+def _start_time(fields: list[str]) -> str:
     """When a process began, in ticks since the boot: its number may be another's later."""
-    # After the name in parentheses: state is field 3, the start time field 22.
-    fields = _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
-    # A process that is dead, but not yet waited for, works no more.
-    return fields[19] if fields and fields[0] not in "ZX" else ""
+    return fields[19] if fields else ""
 
 
 def _read(path: str) -> str:

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import json
 import re
+import tempfile
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +43,11 @@ from measure.database.schema import (
     ZLIB,
     Base,
     BlockRow,
+    FailureRow,
     KernelRow,
     KernelSamplesRow,
     KernelTimingRow,
+    MeasurementRow,
     NetworkRow,
     PlatformRow,
     ProtocolRow,
@@ -66,30 +69,32 @@ _UNRECORDED = {
 }
 """A timing of kernels of which version 1 kept the samples alone."""
 _OF_A_NETWORK = ("network", "platform")
+_COUNTED: dict[type[Base], tuple[str, str]] = {
+    MeasurementRow: ("round", "started_at"),
+    KernelTimingRow: ("attempt", "started_at"),
+    FailureRow: ("attempt", "at"),
+}
+"""Tables whose rows every database counts on its own, with their counter and their moment."""
+_UNFINISHED = ".unfinished-"
 
 
 def export_parquet(database: Database, directory: Path) -> dict[str, int]:
     """Write every table to ``directory``; gives the number of rows by table.
 
-    Rows are sorted by what identifies them, so that equal databases give equal files.
+    Rows are sorted by what identifies them, so that equal databases give equal files. An export
+    that is there already is replaced when all of the new one is written.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    counts: dict[str, int] = {}
-    with database.session() as session:
-        for table in TABLES:
-            records = list(read_records(session, fields_of(table)))
-            keys = names_of(identifying(table))
-            records.sort(key=lambda record: values_of(record, keys))
-            schema = pa.schema(
-                [
-                    column
-                    for field in fields_of(table)
-                    for column in zip(field.names, field.arrow_types, strict=True)
-                ],
-                metadata={_VERSION_KEY: str(SCHEMA_VERSION)},
-            )
-            _write(pa.Table.from_pylist(records, schema), directory, table.__tablename__)
-            counts[table.__tablename__] = len(records)
+    with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=directory) as unfinished:
+        counts = _write_all(database, Path(unfinished))
+        written = sorted(Path(unfinished).iterdir())
+        for path in written:
+            path.replace(directory / path.name)
+    names = {path.name for path in written}
+    for table in TABLES:
+        for path in _present(directory, table.__tablename__):
+            if path.name not in names:
+                path.unlink()
     return counts
 
 
@@ -108,8 +113,9 @@ def import_parquet(database: Database, directory: Path) -> dict[str, int]:
     """Add to ``database`` what it lacks of an export; gives the number of new rows by table.
 
     Rows that it has already, by what identifies them, stay as they are, but a block that was open
-    gets its end. All of it in one transaction. Exports of older schema versions are read too: what
-    they lack is empty.
+    gets its end. Rounds, timings of kernels and failures, which every database counts on its own,
+    are told apart by when they began, and numbered anew where another has their number here. All of
+    it in one transaction. Exports of older schema versions are read too: what they lack is empty.
 
     Raises:
         DatabaseError: a file is missing, no Parquet, or of a newer schema version.
@@ -132,7 +138,31 @@ def import_parquet(database: Database, directory: Path) -> dict[str, int]:
         for table in TABLES:
             if table is KernelRow:
                 _check_kernels(session, tables[table])
+            if table in _COUNTED:
+                renumbered = _renumber(session, table, tables.get(table, []))
+                if table is KernelTimingRow:
+                    _follow(renumbered, tables[KernelSamplesRow])
             counts[table.__tablename__] = _add(session, table, tables.get(table, []))
+    return counts
+
+
+def _write_all(database: Database, directory: Path) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    with database.session() as session:
+        for table in TABLES:
+            records = list(read_records(session, fields_of(table)))
+            keys = names_of(identifying(table))
+            records.sort(key=lambda record: values_of(record, keys))
+            schema = pa.schema(
+                [
+                    column
+                    for field in fields_of(table)
+                    for column in zip(field.names, field.arrow_types, strict=True)
+                ],
+                metadata={_VERSION_KEY: str(SCHEMA_VERSION)},
+            )
+            _write(pa.Table.from_pylist(records, schema), directory, table.__tablename__)
+            counts[table.__tablename__] = len(records)
     return counts
 
 
@@ -141,20 +171,15 @@ def _write(records: pa.Table, directory: Path, name: str) -> None:
     whole = _serialized(records)
     parts = -(-len(whole) // _MAX_FILE_BYTES)
     if parts == 1:
-        files = {directory / f"{name}.parquet": whole}
+        files = {f"{name}.parquet": whole}
     else:
         size = -(-records.num_rows // parts)
         files = {
-            directory / f"{name}-{part + 1}-of-{parts}.parquet": _serialized(
-                records.slice(part * size, size)
-            )
+            f"{name}-{part + 1}-of-{parts}.parquet": _serialized(records.slice(part * size, size))
             for part in range(parts)
         }
-    for path, data in files.items():
-        path.write_bytes(data)
-    for path in _present(directory, name):
-        if path not in files:
-            path.unlink()
+    for file, data in files.items():
+        (directory / file).write_bytes(data)
 
 
 def _serialized(records: pa.Table) -> bytes:
@@ -230,6 +255,48 @@ def _split_kernels(tables: dict[type[Base], list[Record]]) -> None:
         key = values_of(kernel, _OF_A_NETWORK)
         timings.setdefault(key, dict(zip(_OF_A_NETWORK, key, strict=True)) | _UNRECORDED)
     tables[KernelTimingRow] = list(timings.values())
+
+
+def _renumber(session: Session, table: type[Base], records: list[Record]) -> dict[Key, int]:
+    """Give ``records`` the numbers of the same rows here, and free ones to those that are new.
+
+    Returns:
+        The new numbers, by what identified a row in the export, of those that have another.
+    """
+    counter, moment = _COUNTED[table]
+    identity = identifying(table)
+    keys = names_of(identity)
+    counted = [name for name in keys if name != counter]
+    when = [field for field in fields_of(table) if moment in field.names]
+    moments: dict[Key, dict[int, Any]] = defaultdict(dict)
+    for row in read_records(session, [*identity, *when]):
+        moments[values_of(row, counted)][row[counter]] = row[moment]
+    taken = {key: set(numbers) for key, numbers in moments.items()}
+    renumbered: dict[Key, int] = {}
+    for record in records:
+        key = values_of(record, counted)
+        used = taken.setdefault(key, set())
+        number = _number(record[counter], record[moment], moments.get(key, {}), used)
+        used.add(number)
+        if number != record[counter]:
+            renumbered[values_of(record, keys)] = number
+            record[counter] = number
+    return renumbered
+
+
+def _number(number: int, moment: Any, known: Mapping[int, Any], used: Collection[int]) -> int:
+    """The number of the known row of this moment; where there is none, ``number`` or a free one."""
+    same = [other for other, known_moment in known.items() if known_moment == moment]
+    if same:
+        return number if number in same else same[0]
+    return max(used) + 1 if number in used else number
+
+
+def _follow(renumbered: Mapping[Key, int], samples: list[Record]) -> None:
+    """Give the samples of kernels the numbers of their timings."""
+    keys = names_of(identifying(KernelTimingRow))
+    for record in samples:
+        record["attempt"] = renumbered.get(values_of(record, keys), record["attempt"])
 
 
 def _add(session: Session, table: type[Base], records: list[Record]) -> int:

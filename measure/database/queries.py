@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, exists, func, select
 from sqlalchemy.orm import Session
 
 from measure.conditions import is_disturbed
@@ -31,19 +31,28 @@ from measure.errors import DatabaseError
 from measure.probes import Reading, steady
 from measure.protocol import STANDARDS, Samples, label, label_noise
 from measure.records import KernelTimes, KernelTiming, Latency, Network, Work
-from measure.trust import Evidence, judge
+from measure.trust import Evidence, agree, judge
 from relay_frontend.kernel import Kernel
+
+DECIDING_STAGES = frozenset(("build", "run"))
+"""Those without which a network has no latency; without its kernels it is done all the same."""
 
 
 @dataclass(frozen=True)
 class StoredRound:
-    """A timing round: samples in ms, its conditions, and the drift of its block, if known."""
+    """A timing round: samples in ms, its conditions, its block and the drift of that, if known.
 
+    ``number`` counts the rounds of a network on a platform by one protocol, from zero.
+    """
+
+    number: int
     protocol: str
     samples: Samples
     started_at: datetime
     conditions: Mapping[str, Any]
     drift: float | None
+    inner_count: int
+    block: int | None
 
     @property
     def disturbed(self) -> bool:
@@ -59,6 +68,11 @@ class StoredRound:
     def label_ms(self) -> float:
         """The label of this round alone."""
         return label(self.steady, self.protocol)
+
+    @property
+    def evidence(self) -> Evidence:
+        """What it says of its network's latency."""
+        return Evidence.of_round(self.label_ms, self.started_at, self.conditions, self.drift)
 
 
 @dataclass(frozen=True)
@@ -99,11 +113,14 @@ def stored_rounds(
     query = (
         select(
             MeasurementRow.network,
+            MeasurementRow.round,
             MeasurementRow.protocol,
             MeasurementRow.samples,
             MeasurementRow.started_at,
             MeasurementRow.conditions,
             BlockRow.drift,
+            MeasurementRow.inner_count,
+            MeasurementRow.block_id,
         )
         .outerjoin(BlockRow, MeasurementRow.block_id == BlockRow.id)
         .where(MeasurementRow.platform_id == platform, MeasurementRow.protocol.in_(names))
@@ -155,6 +172,36 @@ def stored_timings(
     return dict(timings)
 
 
+def failed_stages(
+    session: Session, platform: int, networks: Sequence[str]
+) -> defaultdict[str, set[str]]:
+    """The stages of each of ``networks`` (digests) that failed on a platform, and still count.
+
+    A failure counts no more once a round or a timing of the kernels has begun after it; that of
+    the kernels, once such a timing has.
+    """
+    timed_later, run_later = _begun_later(KernelTimingRow), _begun_later(MeasurementRow)
+    query = select(FailureRow.network, FailureRow.stage).where(
+        FailureRow.platform_id == platform,
+        FailureRow.network.in_(networks),
+        ~timed_later,
+        ~and_(FailureRow.stage.in_(DECIDING_STAGES), run_later),
+    )
+    failed: defaultdict[str, set[str]] = defaultdict(set)
+    for network, stage in session.execute(query).tuples():
+        failed[network].add(stage)
+    return failed
+
+
+def _begun_later(table: type[MeasurementRow | KernelTimingRow]) -> ColumnElement[bool]:
+    """Whether something in ``table`` was begun after a failure of the same network there."""
+    return exists().where(
+        table.network == FailureRow.network,
+        table.platform_id == FailureRow.platform_id,
+        table.started_at > FailureRow.at,
+    )
+
+
 def used_timings(stored: Sequence[StoredTiming]) -> list[StoredTiming]:
     """Those whose samples count: the undisturbed ones, or all where there is none."""
     return [entry for entry in stored if not entry.disturbed] or list(stored)
@@ -166,17 +213,13 @@ def latency_of(stored: Sequence[StoredRound]) -> Latency:
     undisturbed = [entry for entry in stored if not entry.disturbed]
     rounds = tuple(entry.steady for entry in undisturbed or stored)
     label_ms = label(np.concatenate(rounds), protocol)
-    evidence = [
-        Evidence.of_round(entry.label_ms, entry.started_at, entry.conditions, entry.drift)
-        for entry in undisturbed
-    ]
     return Latency(
         label_ms=label_ms,
         rounds=rounds,
         protocol=protocol,
         noise=label_noise(rounds, protocol),
         disturbed=not undisturbed,
-        trusted=judge(evidence, label_ms).trusted,
+        trusted=judge([entry.evidence for entry in undisturbed], label_ms).trusted,
     )
 
 
@@ -326,36 +369,20 @@ class Queries(OpenDatabase):
     ) -> dict[str, Work]:
         """What is left to do for each of the digests ``networks`` on ``platform``.
 
-        For each disturbed round there is one more to do, up to ``max_retakes`` for a network; the
-        kernels are timed until one timing of them is undisturbed, with as many retakes. A failed
-        build or run leaves nothing to do, failed kernels leave the rounds, unless ``retry_failed``.
+        For each disturbed round there is one more to do, and one where most of the others do not
+        agree (:func:`measure.trust.agree`), up to ``max_retakes`` for a network; the kernels are
+        timed until one timing of them is undisturbed, with as many retakes. A failed build or run
+        leaves nothing to do, failed kernels leave the rounds (:func:`failed_stages`), unless
+        ``retry_failed``.
         """
         with self.session() as session:
             key = platform_id(session, platform)
-            done: dict[str, dict[int, bool]] = defaultdict(dict)
-            for network, number, conditions, drift in session.execute(
-                select(
-                    MeasurementRow.network,
-                    MeasurementRow.round,
-                    MeasurementRow.conditions,
-                    BlockRow.drift,
-                )
-                .outerjoin(BlockRow, MeasurementRow.block_id == BlockRow.id)
-                .filter(MeasurementRow.platform_id == key, MeasurementRow.protocol == protocol)
-                .where(MeasurementRow.network.in_(networks))
-            ).tuples():
-                done[network][number] = is_disturbed(conditions, drift)
+            done = stored_rounds(session, key, protocol, MeasurementRow.network.in_(networks))
             timed = stored_timings(session, key, KernelTimingRow.network.in_(networks))
-            failed: dict[str, set[str]] = defaultdict(set)
-            for network, stage in session.execute(
-                select(FailureRow.network, FailureRow.stage)
-                .filter_by(platform_id=key)
-                .where(FailureRow.network.in_(networks))
-            ).tuples():
-                failed[network].add(stage)
+            failed = failed_stages(session, key, networks)
         return {
             network: _work(
-                done[network],
+                done.get(network, ()),
                 timed.get(network, ()),
                 failed=set() if retry_failed else failed[network],
                 rounds=rounds,
@@ -366,24 +393,34 @@ class Queries(OpenDatabase):
 
 
 def _work(
-    done: Mapping[int, bool],
+    done: Sequence[StoredRound],
     timed: Sequence[StoredTiming],
     *,
     failed: Collection[str],
     rounds: int,
     max_retakes: int,
 ) -> Work:
-    """What is left where the rounds ``done`` are there, each disturbed or not, and ``timed``."""
-    if "build" in failed or "run" in failed:
+    """What is left where the rounds ``done`` and the timings ``timed`` are there."""
+    if not DECIDING_STAGES.isdisjoint(failed):
         return Work(rounds=(), kernels=False)
-    undisturbed = sum(not disturbed for disturbed in done.values())
-    missing = max(0, min(rounds - undisturbed, rounds + max_retakes - len(done)))
-    unused = (number for number in itertools.count() if number not in done)
+    undisturbed = [entry for entry in done if not entry.disturbed]
+    wanted = max(rounds, len(undisturbed) + _disagree(undisturbed))
+    missing = max(0, min(wanted - len(undisturbed), rounds + max_retakes - len(done)))
+    used = {entry.number for entry in done}
+    unused = (number for number in itertools.count() if number not in used)
     untimed = all(entry.disturbed for entry in timed) and len(timed) <= max_retakes
     return Work(
         rounds=tuple(itertools.islice(unused, missing)),
         kernels=untimed and "kernels" not in failed,
     )
+
+
+def _disagree(rounds: Sequence[StoredRound]) -> bool:
+    """Whether one more round is to tell which of the undisturbed ``rounds`` is off."""
+    if len(rounds) < 2:
+        return False
+    labels_ms = [entry.label_ms for entry in rounds]
+    return not agree(labels_ms, latency_of(rounds).label_ms)
 
 
 def _network(row: NetworkRow) -> Network:

@@ -66,8 +66,12 @@ class UtcDateTime(TypeDecorator[datetime]):
         return None if value is None else value.astimezone(timezone.utc)
 
     def process_result_value(self, value: datetime | None, _dialect: Dialect) -> datetime | None:
-        """The moment with its zone."""
-        return None if value is None else value.replace(tzinfo=timezone.utc)
+        """The moment in UTC, which PostgreSQL gives in the zone of the connection."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            return value.replace(tzinfo=timezone.utc)
+        return value.astimezone(timezone.utc)
 
 
 def compressed(data: bytes) -> bytes:
@@ -243,7 +247,7 @@ class FailureRow(Base):
 class JobRow(Base):
     """Work that a process may lease; ``owner`` and ``lease_until`` are of the latest lease.
 
-    ``attempts`` counts what was lost with a device or a worker, which is no network's fault.
+    ``attempts`` counts the devices that were lost while it ran, since it was last queued anew.
     """
 
     __tablename__ = "jobs"

@@ -14,8 +14,8 @@ from sqlalchemy.orm import Session
 
 from measure.database.connection import OpenDatabase, now, platform_id, utc
 from measure.database.engine import insert_missing
-from measure.database.jobs import Job, hold_lease
-from measure.database.queries import stored_kernels
+from measure.database.jobs import Job, hold_lease, leave
+from measure.database.queries import DECIDING_STAGES, stored_kernels
 from measure.database.schema import (
     AnchorRoundRow,
     BlockRow,
@@ -183,7 +183,10 @@ class Store(OpenDatabase):
         *,
         lease: Job | None = None,
     ) -> None:
-        """Store a failure of the network with digest ``network`` as its next attempt."""
+        """Store a failure of the network with digest ``network`` as its next attempt.
+
+        Where it fails the network, and not its kernels alone, the leased job has failed with it.
+        """
         with self._fenced(lease) as session:
             _locked_name(session, network)
             key = {
@@ -201,6 +204,8 @@ class Store(OpenDatabase):
                 at=now(),
             )
             session.add(row)
+            if lease is not None and failure.stage in DECIDING_STAGES:
+                leave(hold_lease(session, lease), "failed")
 
     def open_block(self, platform: str, protocol: str) -> int:
         """Begin a block of rounds between two visits to the anchors; gives its key."""

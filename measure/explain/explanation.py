@@ -15,7 +15,15 @@ from sqlalchemy.orm import Session
 from measure.conditions import disturbance, unknown_counters
 from measure.database import Database
 from measure.database.connection import platform_id
-from measure.database.queries import stored_timings, used_timings
+from measure.database.queries import (
+    DECIDING_STAGES,
+    StoredRound,
+    failed_stages,
+    latency_of,
+    stored_rounds,
+    stored_timings,
+    used_timings,
+)
 from measure.database.schema import (
     AnchorRoundRow,
     BlockRow,
@@ -33,12 +41,14 @@ from measure.protocol import (
     Samples,
     between_round_spread,
     label,
-    label_noise,
     median_interval,
     within_round_spread,
 )
-from measure.records import KernelTiming
-from measure.trust import Evidence, judge
+from measure.records import KernelTiming, Latency
+from measure.trust import judge
+
+_RETRY = "The network has failed: a campaign tries it again only with --retry-failed."
+_MORE = "Where a campaign finds nothing left to do, give it a higher --rounds or --max-retakes."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,22 +182,20 @@ def explain(
         ProtocolError: the protocol's name ends in no known statistic.
     """
     network = database.network(digest)
-    if protocol is None:
-        known = database.latency(digest, platform)
-        protocol = STANDARDS[0] if known is None else known.protocol
     with database.session() as session:
         where = session.get_one(PlatformRow, platform_id(session, platform))
-        rounds = _rounds(session, digest, where.id, protocol)
+        chosen = MeasurementRow.network == digest
+        stored = stored_rounds(session, where.id, protocol, chosen).get(digest, [])
+        latency = latency_of(stored) if stored else None
+        protocol = stored[0].protocol if stored else protocol or STANDARDS[0]
+        rounds = _rounds(session, stored)
         timings = _timings(session, digest, where.id)
-        failed = select(FailureRow).filter_by(network=digest, platform_id=where.id)
-        failures = tuple(
-            (row.stage, row.error) for row in session.scalars(failed.order_by(FailureRow.id))
-        )
+        failures = _failures(session, digest, where.id)
+        stages = failed_stages(session, where.id, [digest])[digest]
         device, versions, target = dict(where.device), dict(where.versions), where.target
-    used = [entry for entry in rounds if entry.used]
-    samples = [entry.steady for entry in used]
-    label_ms = label(np.concatenate(samples), protocol) if samples else None
-    trusted, verdict = _judge(rounds, label_ms, failures)
+    samples = () if latency is None else latency.rounds
+    given_up = not DECIDING_STAGES.isdisjoint(stages)
+    trusted, verdict = _judge(stored, latency, failures, given_up=given_up)
     return Explanation(
         network=digest,
         name=network.name,
@@ -200,8 +208,8 @@ def explain(
         rounds=rounds,
         timings=timings,
         failures=failures,
-        label_ms=label_ms,
-        noise=label_noise(samples, protocol),
+        label_ms=None if latency is None else latency.label_ms,
+        noise=None if latency is None else latency.noise,
         between=between_round_spread(samples, protocol),
         within=within_round_spread(samples) if samples else None,
         trusted=trusted,
@@ -209,28 +217,21 @@ def explain(
     )
 
 
-def _rounds(
-    session: Session, network: str, platform_id: int, protocol: str
-) -> tuple[ExplainedRound, ...]:
+def _rounds(session: Session, stored: Sequence[StoredRound]) -> tuple[ExplainedRound, ...]:
     """The rounds in order; used are the undisturbed ones, or all where there is none."""
-    query = (
-        select(MeasurementRow)
-        .filter_by(network=network, platform_id=platform_id, protocol=protocol)
-        .order_by(MeasurementRow.round)
-    )
-    rows = list(session.scalars(query))
-    if not rows:
+    if not stored:
         return ()
-    blocks = _blocks(session, {row.block_id for row in rows if row.block_id is not None})
-    in_block = [blocks.get(row.block_id) if row.block_id is not None else None for row in rows]
-    reasons = [
-        disturbance(row.conditions, None if block is None else block.drift)
-        for row, block in zip(rows, in_block, strict=True)
-    ]
-    settings = session.get_one(ProtocolRow, protocol).settings
+    blocks = _blocks(session, {entry.block for entry in stored if entry.block is not None})
+    settings = session.get_one(ProtocolRow, stored[0].protocol).settings
+    none_undisturbed = all(entry.disturbed for entry in stored)
     return tuple(
-        _round(row, block, reason, used=reason is None or all(reasons), settings=settings)
-        for row, block, reason in zip(rows, in_block, reasons, strict=True)
+        _round(
+            entry,
+            None if entry.block is None else blocks[entry.block],
+            used=none_undisturbed or not entry.disturbed,
+            confidence=settings["confidence"],
+        )
+        for entry in stored
     )
 
 
@@ -258,34 +259,33 @@ def _timings(session: Session, network: str, platform_id: int) -> tuple[Explaine
     return tuple(timings)
 
 
+def _failures(session: Session, network: str, platform_id: int) -> tuple[tuple[str, str], ...]:
+    """Stage and error of what failed, oldest first."""
+    query = select(FailureRow).filter_by(network=network, platform_id=platform_id)
+    return tuple((row.stage, row.error) for row in session.scalars(query.order_by(FailureRow.id)))
+
+
 def _round(
-    row: MeasurementRow,
-    block: ExplainedBlock | None,
-    reason: str | None,
-    *,
-    used: bool,
-    settings: Mapping[str, Any],
+    entry: StoredRound, block: ExplainedBlock | None, *, used: bool, confidence: float
 ) -> ExplainedRound:
-    notes = row.conditions
-    counting = steady(row.samples, notes)
+    notes, counting = entry.conditions, entry.steady
     interval, steps = notes.get("median_interval_ms"), notes.get("calibration")
     if interval is None:
-        rng = np.random.default_rng(row.round)
-        interval = median_interval(counting, settings["confidence"], rng)
+        interval = median_interval(counting, confidence, np.random.default_rng(entry.number))
     return ExplainedRound(
-        number=row.round,
-        started_at=row.started_at,
+        number=entry.number,
+        started_at=entry.started_at,
         conditions=notes,
         warmup_s=notes.get("warmup_s"),
         calibration=None if steps is None else tuple((number, s) for number, s in steps),
-        inner_count=row.inner_count,
-        samples=row.samples,
+        inner_count=entry.inner_count,
+        samples=entry.samples,
         steady=counting,
         stop=notes.get("stop"),
-        label_ms=label(counting, row.protocol),
+        label_ms=entry.label_ms,
         median_ms=float(np.median(counting)),
         median_interval_ms=(interval[0], interval[1]),
-        disturbance=reason,
+        disturbance=disturbance(notes, entry.drift),
         unknown=unknown_counters(notes),
         used=used,
         block=block,
@@ -320,22 +320,19 @@ def _blocks(session: Session, numbers: set[int]) -> dict[int, ExplainedBlock]:
 
 
 def _judge(
-    rounds: Sequence[ExplainedRound],
-    label_ms: float | None,
+    stored: Sequence[StoredRound],
+    latency: Latency | None,
     failures: Sequence[tuple[str, str]],
+    *,
+    given_up: bool,
 ) -> tuple[bool, str]:
-    """Whether the label is trusted, and why or what to do."""
-    if label_ms is None:
+    """Whether the label is trusted, and why, or what to do and how to ask a campaign for it."""
+    if latency is None:
         failed = "; ".join(f"{stage} failed with {error}" for stage, error in failures)
-        return False, f"There is no label: {failed or 'the network was not measured yet'}."
-    evidence = [
-        Evidence.of_round(
-            entry.label_ms,
-            entry.started_at,
-            entry.conditions,
-            None if entry.block is None else entry.block.drift,
-        )
-        for entry in rounds
-    ]
-    verdict = judge(evidence, label_ms)
-    return verdict.trusted, verdict.reason
+        reason = f"There is no label: {failed or 'the network was not measured yet'}."
+        return False, f"{reason} {_RETRY}" if given_up else reason
+    verdict = judge([entry.evidence for entry in stored], latency.label_ms)
+    if verdict.trusted:
+        return True, verdict.reason
+    advice = f"{_RETRY} {_MORE}" if given_up else _MORE
+    return False, f"{verdict.reason} {advice}"

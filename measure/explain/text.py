@@ -51,6 +51,8 @@ def lines(explanation: Explanation) -> list[str]:
         + [entry.block for entry in explanation.timings]
     )
     if explanation.rounds:
+        # Where there is no label they are the verdict.
+        result += [f"Failed: {stage} with {error}." for stage, error in explanation.failures]
         result += _spreads(explanation)
     return [*result, explanation.verdict]
 

@@ -51,6 +51,9 @@ class Connection:
     Args:
         address: of the tracker, and the key of the servers of which any will do.
 
+    Attributes:
+        threads: threads that an inference may use, once they were set; None where nobody can tell.
+
     Raises:
         DeviceError: the tracker or the server does not answer, nobody serves the key, or all of
             its servers stay busy.
@@ -58,6 +61,7 @@ class Connection:
 
     def __init__(self, address: RpcAddress) -> None:
         self.address = address
+        self.threads: int | None = None
         # Half of the time at most, so that something is left for the work.
         deadline = time.monotonic() + min(_MAX_WAIT_S, address.limit_s / 2)
         host, port, match_key = _request_server(address, deadline)
@@ -115,12 +119,14 @@ class Connection:
     def set_threads(self, number: int) -> None:
         """Have an inference use ``number`` threads; to be called before the first one.
 
-        A stock server uses what TVM_NUM_THREADS said when it started: what TVM offers a client,
-        ``runtime.config_threadpool``, bounds the threads but not the cost of having several.
+        Does nothing on a stock server, which uses what TVM_NUM_THREADS said when it started: what
+        TVM offers a client, ``runtime.config_threadpool``, bounds the threads but not the cost of
+        having several.
         """
         remote = self._find_function(SET_THREADS)
         if remote is not None:
             remote(number)
+            self.threads = number
 
     def time(self, module: Any, name: str, number: int, *arguments: Any) -> float:
         """Seconds of ``number`` calls in a row on the device, after one call to warm up."""
@@ -185,7 +191,8 @@ class Connection:
 def open_place(device: str) -> Place:
     """The place that ``device`` names: ``local``, or the address of a device over RPC.
 
-    On a device over RPC an inference uses as many threads as TVM_NUM_THREADS says here.
+    On a device over RPC an inference uses as many threads as TVM_NUM_THREADS says here, unless its
+    server is TVM's own.
 
     Raises:
         InputError: ``device`` has another form.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,11 @@ from relay_frontend.graph import OpGraph
 from relay_frontend.kernel import Kernel
 
 
+def threads_here() -> int:
+    """Threads that an inference in this process may use; 0 where nothing was said."""
+    return int(os.environ.get("TVM_NUM_THREADS", "0"))
+
+
 class Artifact(ABC):
     """A built network, loaded into this process with its weights and inputs on the device.
 
@@ -26,6 +32,11 @@ class Artifact(ABC):
 
     kernels: tuple[Kernel, ...]
     """The calls of fused functions in the order in which one inference makes them."""
+
+    @property
+    def threads(self) -> int | None:
+        """Threads that an inference may use; None where the device has its own, untold number."""
+        return threads_here()
 
     @abstractmethod
     def time(self, number: int) -> float:

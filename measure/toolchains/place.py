@@ -14,6 +14,7 @@ import tvm
 from measure.conditions import read_counters
 from measure.drawing import Draw, draw
 from measure.probes import Prober, Read
+from measure.toolchains.base import threads_here
 
 
 class Place(Protocol):
@@ -21,6 +22,9 @@ class Place(Protocol):
 
     device: Any
     """TVM's device."""
+
+    threads: int | None
+    """Threads that an inference may use there; None where nobody can tell."""
 
     def load_library(self, path: Path) -> Any:
         """The library at ``path`` of this machine as a TVM module of that place."""
@@ -54,6 +58,7 @@ class LocalPlace:
 
     def __init__(self) -> None:
         self.device = tvm.cpu(0)
+        self.threads: int | None = threads_here()
 
     def load_library(self, path: Path) -> Any:
         """The library at ``path``."""

@@ -31,6 +31,7 @@ from measure.toolchains.description import (
     write_description,
 )
 from measure.toolchains.place import Place
+from relay_frontend.errors import InputError
 from relay_frontend.graph import OpGraph, TensorType
 from relay_frontend.kernel import Kernel
 from relay_frontend.relax import kernels as relax_kernels
@@ -106,11 +107,18 @@ class RelaxToolchain(Toolchain):
         """Load what :meth:`build` wrote, with weights and inputs drawn from ``seed``.
 
         Raises:
-            InputError: ``directory`` holds no artifact of this toolchain and format, or one for
-                another architecture than that of ``device``, if that is this machine.
+            InputError: ``directory`` holds no artifact of this toolchain and format, one for
+                another architecture than that of ``device``, if that is this machine, or one for
+                CUDA, which is built for but not run.
             DeviceError: ``device`` cannot be reached, or was lost.
         """
         description = read_description(directory, self.name, device)
+        target = description["target"]
+        if relax_kernels.parse_target(target).kind.name != "llvm":
+            raise InputError(
+                f"the artifact in {directory} was built for target {target!r}: networks are run on "
+                "CPUs alone; build it for one (kind 'llvm')"
+            )
         library = library_path(directory, description)
         return RelaxArtifact(library, description, seed, open_place(device))
 
@@ -143,6 +151,11 @@ class RelaxArtifact(Artifact):
             self._library = place.load_library(library)
             self._vm = relax.VirtualMachine(self._library, place.device)
             self._vm.set_input("main", *place.draw(specs, seed))
+
+    @property
+    def threads(self) -> int | None:
+        """See :attr:`Artifact.threads`."""
+        return self._place.threads
 
     def time(self, number: int) -> float:
         """Wall time in seconds of ``number`` inferences in a row, inputs and outputs on device."""

@@ -146,6 +146,11 @@ class RelayArtifact(Artifact):
                 self._values.update({n: to_device(a, place.device) for n, a in tables.items()})
             self._executor = self._create("tvm.graph_executor.create")
 
+    @property
+    def threads(self) -> int | None:
+        """See :attr:`Artifact.threads`."""
+        return self._place.threads
+
     def time(self, number: int) -> float:
         """Wall time in seconds of ``number`` inferences in a row, inputs and outputs on device."""
         with self._place.checked("running"):

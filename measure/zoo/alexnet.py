@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
-from onnx import ModelProto
-
-from measure.zoo.builder import NetworkBuilder, Value
+from measure.zoo.builder import NetworkBuilder, Value, write_network
 from measure.zoo.sampling import (
     draw_batch,
     draw_image_size,
@@ -84,7 +83,4 @@ def layers(config: AlexNetConfig) -> tuple[NetworkBuilder, Value]:
     return net, net.gemm(x, config.num_classes)
 
 
-def build(config: AlexNetConfig, name: str = "alexnet") -> ModelProto:
-    """``config`` as a weightless ONNX network."""
-    net, logits = layers(config)
-    return net.model(name, logits)
+build = partial(write_network, layers, name="alexnet")

@@ -6,12 +6,11 @@ One input, the token ids: sequences are of full length, so without a mask, and o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
-from onnx import ModelProto
-
 from measure.zoo import transformer
-from measure.zoo.builder import NetworkBuilder, Value
+from measure.zoo.builder import NetworkBuilder, Value, write_network
 from measure.zoo.sampling import draw_batch
 
 _EPSILON = 1e-12
@@ -75,10 +74,7 @@ def layers(config: BERTConfig) -> tuple[NetworkBuilder, Value]:
     return net, net.gemm(x, config.num_classes)
 
 
-def build(config: BERTConfig, name: str = "bert") -> ModelProto:
-    """``config`` as a weightless ONNX network."""
-    net, logits = layers(config)
-    return net.model(name, logits)
+build = partial(write_network, layers, name="bert")
 
 
 def _embed(net: NetworkBuilder, config: BERTConfig) -> Value:

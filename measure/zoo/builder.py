@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from measure.weights import constant_parameter
 
 _OPSET = 17
 _IR_VERSION = 8
+_ConfigT = TypeVar("_ConfigT")
 
 
 def round_width(width: float, divisor: int = 4) -> int:
@@ -285,6 +286,14 @@ ACTIVATIONS: dict[str, Callable[[NetworkBuilder, Value], Value]] = {
     ),
 }
 """Activations by name; the hard ones are those of MobileNetV3."""
+
+
+def write_network(
+    layers: Callable[[_ConfigT], tuple[NetworkBuilder, Value]], config: _ConfigT, name: str
+) -> ModelProto:
+    """The ``layers`` of ``config`` as a weightless ONNX network; each family's ``build``."""
+    net, logits = layers(config)
+    return net.model(name, logits)
 
 
 def _pooled(size: int, kernel: int, stride: int, padding: int) -> int:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
-from onnx import ModelProto
-
 from measure.zoo import transformer
-from measure.zoo.builder import NetworkBuilder, Value
+from measure.zoo.builder import NetworkBuilder, Value, write_network
 from measure.zoo.sampling import draw_batch, draw_num_classes, vary_width
 
 _CHANNELS_LAST = (0, 2, 3, 1)
@@ -73,10 +72,7 @@ def layers(config: ConvNeXtConfig) -> tuple[NetworkBuilder, Value]:
     return net, net.gemm(x, config.num_classes)
 
 
-def build(config: ConvNeXtConfig, name: str = "convnext") -> ModelProto:
-    """``config`` as a weightless ONNX network."""
-    net, logits = layers(config)
-    return net.model(name, logits)
+build = partial(write_network, layers, name="convnext")
 
 
 def _block(net: NetworkBuilder, x: Value, kernel: int, expansion: int) -> Value:

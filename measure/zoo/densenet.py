@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
-from onnx import ModelProto
-
-from measure.zoo.builder import NetworkBuilder, Value
+from measure.zoo.builder import NetworkBuilder, Value, write_network
 from measure.zoo.sampling import draw_batch, draw_image_size, draw_kernel, draw_num_classes
 
 
@@ -75,10 +74,7 @@ def layers(config: DenseNetConfig) -> tuple[NetworkBuilder, Value]:
     return net, net.classifier(net.relu(net.batch_norm(x)), config.num_classes)
 
 
-def build(config: DenseNetConfig, name: str = "densenet") -> ModelProto:
-    """``config`` as a weightless ONNX network."""
-    net, logits = layers(config)
-    return net.model(name, logits)
+build = partial(write_network, layers, name="densenet")
 
 
 def _dense_block(

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from random import Random
 
-from onnx import ModelProto
-
+from measure.zoo.builder import write_network
 from measure.zoo.inverted_residual import InvertedResiduals
 from measure.zoo.mobile import MobileConfig, mobile_layers, sample_mobile
 
@@ -40,7 +39,4 @@ def sample_config(rng: Random) -> EfficientNetConfig:
 layers = mobile_layers
 
 
-def build(config: EfficientNetConfig, name: str = "efficientnet") -> ModelProto:
-    """``config`` as a weightless ONNX network."""
-    net, logits = layers(config)
-    return net.model(name, logits)
+build = partial(write_network, layers, name="efficientnet")

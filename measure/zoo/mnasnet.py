@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
-from onnx import ModelProto
-
+from measure.zoo.builder import write_network
 from measure.zoo.inverted_residual import InvertedResiduals, vary_stage
 from measure.zoo.mobile import MobileConfig, mobile_layers, sample_mobile
 
@@ -45,10 +44,7 @@ def sample_config(rng: Random) -> MnasNetConfig:
 layers = mobile_layers
 
 
-def build(config: MnasNetConfig, name: str = "mnasnet") -> ModelProto:
-    """``config`` as a weightless ONNX network."""
-    net, logits = layers(config)
-    return net.model(name, logits)
+build = partial(write_network, layers, name="mnasnet")
 
 
 def _vary_stage(rng: Random, stage: InvertedResiduals, width: float) -> InvertedResiduals:

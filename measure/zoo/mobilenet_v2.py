@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
-from onnx import ModelProto
-
+from measure.zoo.builder import write_network
 from measure.zoo.inverted_residual import InvertedResiduals
 from measure.zoo.mobile import MobileConfig, mobile_layers, sample_mobile
 
@@ -37,7 +37,4 @@ def sample_config(rng: Random) -> MobileNetV2Config:
 layers = mobile_layers
 
 
-def build(config: MobileNetV2Config, name: str = "mobilenet_v2") -> ModelProto:
-    """``config`` as a weightless ONNX network."""
-    net, logits = layers(config)
-    return net.model(name, logits)
+build = partial(write_network, layers, name="mobilenet_v2")

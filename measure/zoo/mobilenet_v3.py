@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from random import Random
 
-from onnx import ModelProto
-
-from measure.zoo.builder import NetworkBuilder, Value, round_width
+from measure.zoo.builder import NetworkBuilder, Value, round_width, write_network
 from measure.zoo.inverted_residual import InvertedResiduals, append_stages, vary_stage
 from measure.zoo.sampling import draw_batch, draw_image_size, draw_kernel, draw_num_classes
 
@@ -95,10 +93,7 @@ def layers(config: MobileNetV3Config) -> tuple[NetworkBuilder, Value]:
     return net, net.gemm(net.activation(x, "hard_swish"), config.num_classes)
 
 
-def build(config: MobileNetV3Config, name: str = "mobilenet_v3") -> ModelProto:
-    """``config`` as a weightless ONNX network."""
-    net, logits = layers(config)
-    return net.model(name, logits)
+build = partial(write_network, layers, name="mobilenet_v3")
 
 
 def _sample_stage(rng: Random, stage: InvertedResiduals, width: float) -> InvertedResiduals:

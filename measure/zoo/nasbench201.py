@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
-from onnx import ModelProto
-
-from measure.zoo.builder import NetworkBuilder, Value
+from measure.zoo.builder import NetworkBuilder, Value, write_network
 from measure.zoo.sampling import draw_batch
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -98,10 +97,7 @@ def layers(config: NASBench201Config) -> tuple[NetworkBuilder, Value]:
     return net, net.classifier(net.relu(net.batch_norm(x)), config.num_classes)
 
 
-def build(config: NASBench201Config, name: str = "nasbench201") -> ModelProto:
-    """``config`` as a weightless ONNX network."""
-    net, logits = layers(config)
-    return net.model(name, logits)
+build = partial(write_network, layers, name="nasbench201")
 
 
 def _cell(net: NetworkBuilder, x: Value, edges: list[tuple[int, int, str]]) -> Value:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
-from onnx import ModelProto
-
-from measure.zoo.builder import NetworkBuilder, Value, round_width
+from measure.zoo.builder import NetworkBuilder, Value, round_width, write_network
 from measure.zoo.sampling import (
     draw_batch,
     draw_image_size,
@@ -95,10 +94,7 @@ def layers(config: ResNetConfig) -> tuple[NetworkBuilder, Value]:
     return net, net.classifier(x, config.num_classes)
 
 
-def build(config: ResNetConfig, name: str = "resnet") -> ModelProto:
-    """``config`` as a weightless ONNX network."""
-    net, logits = layers(config)
-    return net.model(name, logits)
+build = partial(write_network, layers, name="resnet")
 
 
 def _basic_block(net: NetworkBuilder, x: Value, width: int, kernel: int, stride: int) -> Value:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
-from onnx import ModelProto
-
 from measure.zoo import transformer
-from measure.zoo.builder import NetworkBuilder, Value
+from measure.zoo.builder import NetworkBuilder, Value, write_network
 from measure.zoo.sampling import draw_batch, draw_kernel, draw_num_classes, vary_width
 
 
@@ -73,10 +72,7 @@ def layers(config: ShuffleNetV2Config) -> tuple[NetworkBuilder, Value]:
     return net, net.classifier(x, config.num_classes)
 
 
-def build(config: ShuffleNetV2Config, name: str = "shufflenet_v2") -> ModelProto:
-    """``config`` as a weightless ONNX network."""
-    net, logits = layers(config)
-    return net.model(name, logits)
+build = partial(write_network, layers, name="shufflenet_v2")
 
 
 def _unit(net: NetworkBuilder, x: Value, kernel: int) -> list[Value]:

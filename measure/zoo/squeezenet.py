@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
-from onnx import ModelProto
-
-from measure.zoo.builder import NetworkBuilder, Value, round_width
+from measure.zoo.builder import NetworkBuilder, Value, round_width, write_network
 from measure.zoo.sampling import (
     draw_batch,
     draw_image_size,
@@ -105,10 +104,7 @@ def layers(config: SqueezeNetConfig) -> tuple[NetworkBuilder, Value]:
     return net, net.flatten(net.global_average_pool(x))
 
 
-def build(config: SqueezeNetConfig, name: str = "squeezenet") -> ModelProto:
-    """``config`` as a weightless ONNX network."""
-    net, logits = layers(config)
-    return net.model(name, logits)
+build = partial(write_network, layers, name="squeezenet")
 
 
 def _sample_fire(rng: Random, fire: Fire, multiplier: float) -> Fire:

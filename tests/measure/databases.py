@@ -45,9 +45,9 @@ def fill(database: Database) -> None:
         database.add_network(digest, f"net-{layers}", "relu", layers, network("n", layers))
 
 
-def finished(*samples: float, foreign_cpu: float = 0.0) -> Round:
+def finished(*samples: float, foreign_cpu: float = 0.0, started_at: float = 1.7e9) -> Round:
     return Round(
-        started_at=1.7e9,
+        started_at=started_at,
         duration_s=1.5,
         inner_count=10,
         samples=np.array(samples),
@@ -60,13 +60,15 @@ def kernel(name: str) -> Kernel:
     return Kernel(name=name, kind="relu", arguments=(data,), results=(data, data), flops=1 << 40)
 
 
-def kernel_times(*names: str, scale: float = 1.0, foreign_cpu: float = 0.1) -> KernelTimes:
+def kernel_times(
+    *names: str, scale: float = 1.0, foreign_cpu: float = 0.1, started_at: float = 1.7e9
+) -> KernelTimes:
     return KernelTimes(
         kernels=tuple(kernel(name) for name in names),
         samples=scale * (1.0 + np.arange(3.0 * len(names)).reshape(len(names), 3)),
         timings=(
             KernelTiming(
-                started_at=1.7e9,
+                started_at=started_at,
                 duration_s=2.5,
                 inner_count=7,
                 conditions={"foreign_cpu": foreign_cpu},

@@ -41,6 +41,10 @@ def misbehave(how: str, directory: Path) -> None:
         time.sleep(1000)
     elif how == "exit":
         os._exit(3)
+    elif how == "unpin":
+        os.sched_setaffinity(0, range(os.cpu_count() or 1))
+    elif how == "quit":
+        raise SystemExit("the compiler gives up")
     elif how == "memory":
         np.ones(MEMORY_BYTES, dtype=np.uint8)
     elif how == "raise":

@@ -61,7 +61,8 @@ def running_server() -> Iterator[PostgresServer]:
         data = root / "data"
         initdb = ["-U", _USER, "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"]
         _run([programs / "initdb", "-D", data, *initdb], account, root)
-        options = f"-c listen_addresses='' -c fsync=off -k {root}"
+        # Another zone than ours shows what is taken for UTC and is not.
+        options = f"-c listen_addresses='' -c timezone=Asia/Tokyo -c fsync=off -k {root}"
         start = ["-w", "-l", root / "log", "-o", options, "start"]
         _run([programs / "pg_ctl", "-D", data, *start], account, root)
         yield PostgresServer(root)

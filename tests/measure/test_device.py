@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import platform
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +40,66 @@ def test_a_device_has_a_short_name(cpu: str, name: str) -> None:
     assert dataclasses.replace(DEVICE, cpu=cpu).short_name == name
 
 
+XEON = """\
+processor\t: 0
+vendor_id\t: GenuineIntel
+cpu family\t: 6
+model\t\t: 207
+model name\t: Intel(R) Xeon(R) Processor
+stepping\t: 2
+
+processor\t: 1
+vendor_id\t: GenuineIntel
+cpu family\t: 6
+model\t\t: 207
+model name\t: Intel(R) Xeon(R) Processor
+stepping\t: 2
+"""
+CORTEX = """\
+processor\t: {}
+BogoMIPS\t: 108.00
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU variant\t: {}
+CPU part\t: {}
+CPU revision\t: {}
+"""
+CORTEX_A72 = ("0x0", "0xd08", 3)
+CORTEX_A55 = ("0x2", "0xd05", 0)
+CORTEX_A76 = ("0x4", "0xd0b", 0)
+
+
+def arm(*cores: tuple[str, str, int]) -> str:
+    """/proc/cpuinfo of a board with these cores."""
+    sections = [CORTEX.format(number, *core) for number, core in enumerate(cores)]
+    return "\n".join([*sections, "Hardware\t: BCM2835\nModel\t\t: A board\n"])
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "cpu", "revision"),
+    [
+        (XEON, "Intel(R) Xeon(R) Processor", "6-207-2"),
+        (arm(*[CORTEX_A72] * 4), "aarch64-0x41-0xd08", "0x41-0xd08-0x0-3"),
+        (
+            arm(*[CORTEX_A55] * 4, *[CORTEX_A76] * 4),
+            "aarch64-0x41-0xd05+0x41-0xd0b",
+            "0x41-0xd05-0x2-0+0x41-0xd0b-0x4-0",
+        ),
+    ],
+    ids=["x86", "arm", "arm-of-two-kinds"],
+)
+def test_a_cpu_is_told_by_what_the_system_says_of_it(
+    cpuinfo: str, cpu: str, revision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "cpuinfo"
+    path.write_text(cpuinfo)
+    monkeypatch.setattr("measure.device._CPUINFO", path)
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    device = Device.local()
+    assert (device.cpu, device.cpu_revision) == (cpu, revision)
+    assert Platform(device=device.short_name, toolchain="fake", target="llvm").name
+
+
 def test_this_machine_has_a_fingerprint_that_is_json() -> None:
     device = Device.local()
     assert device.cores >= 1
@@ -62,13 +124,20 @@ def test_a_target_has_a_short_form(target: str, short: str) -> None:
     assert short_target(short) == short
 
 
+@pytest.mark.parametrize("target", ['{"kind": "llvm"', '{"mcpu": "znver4"}', "{kind: llvm}"])
+def test_json_that_is_no_target_is_refused(target: str) -> None:
+    with pytest.raises(UnknownPlatformError, match="expected a JSON object with a kind") as caught:
+        Platform(device="epyc-9r14-2c", toolchain="tvm-relax", target=target)
+    assert target in str(caught.value)
+
+
 def test_a_platform_name_can_be_parsed_again() -> None:
-    platform = Platform(
+    named = Platform(
         device="epyc-9r14-2c", toolchain="tvm-relay", target="llvm -mcpu=znver4", threads=2
     )
-    assert platform.name == "epyc-9r14-2c/tvm-relay/llvm-znver4/t2/float32"
-    parsed = Platform.parse(platform.name)
-    assert parsed.name == platform.name
+    assert named.name == "epyc-9r14-2c/tvm-relay/llvm-znver4/t2/float32"
+    parsed = Platform.parse(named.name)
+    assert parsed.name == named.name
     assert (parsed.device, parsed.threads) == ("epyc-9r14-2c", 2)
 
 

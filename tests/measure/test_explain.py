@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from measure.database import Database
-from measure.errors import BuildError, DatabaseError, UnknownPlatformError
+from measure.errors import BuildError, DatabaseError, TimeLimitError, UnknownPlatformError
 from measure.explain import Explanation, explain, lines
 from measure.records import Round
 from tests.measure.databases import DEVICE, LOWER_QUARTILE, NAME, PLATFORM, PROTOCOL, kernel_times
@@ -20,6 +20,8 @@ A, ANCHOR = "a" * 64, "b" * 64
 QUIET = {"foreign_cpu": 0.01, "steal": 0.0}
 BUSY = {"foreign_cpu": 0.62, "steal": 0.0}
 UNKNOWN = {"foreign_cpu": None, "steal": None}
+RETRY = "The network has failed: a campaign tries it again only with --retry-failed."
+MORE = "Where a campaign finds nothing left to do, give it a higher --rounds or --max-retakes."
 
 
 @pytest.fixture
@@ -92,7 +94,7 @@ def test_rounds_that_disagree_need_one_more(database: Database) -> None:
     assert not explanation.trusted
     assert explanation.verdict == (
         "Not trusted: the labels of 2 undisturbed rounds lie 6.0 % apart (limit 2 %). Measure one "
-        "more round, to tell which of them is off."
+        f"more round, to tell which of them is off. {MORE}"
     )
 
 
@@ -119,7 +121,7 @@ def test_one_undisturbed_round_is_not_enough(database: Database) -> None:
     assert not explanation.trusted
     assert explanation.verdict == (
         "Not trusted: there is only one undisturbed round. Measure one more round, which has to "
-        "agree with it within 2 %."
+        f"agree with it within 2 %. {MORE}"
     )
 
 
@@ -248,7 +250,23 @@ def test_a_network_that_failed_has_no_label_but_a_reason(database: Database) -> 
     database.add_failure(A, NAME, BuildError("build", "net", "SIGSEGV", "killed"))
     explanation = explain(database, A, NAME)
     assert explanation.label_ms is None
-    assert lines(explanation)[-1] == "There is no label: build failed with SIGSEGV."
+    assert lines(explanation)[-1] == f"There is no label: build failed with SIGSEGV. {RETRY}"
+
+
+def test_a_failure_after_some_rounds_is_told_with_how_to_go_on(database: Database) -> None:
+    explained(database, finished(10.0), finished(10.6))
+    database.add_failure(A, NAME, TimeLimitError("run", "net", 120.0))
+    explanation = explain(database, A, NAME)
+    assert "Failed: run with TimeLimitError." in lines(explanation)
+    assert explanation.verdict.endswith(f"{RETRY} {MORE}")
+
+
+def test_failed_kernels_are_told_and_stop_no_rounds(database: Database) -> None:
+    explained(database, finished(10.0), finished(10.6))
+    database.add_failure(A, NAME, TimeLimitError("kernels", "net", 120.0))
+    explanation = explain(database, A, NAME)
+    assert "Failed: kernels with TimeLimitError." in lines(explanation)
+    assert RETRY not in explanation.verdict
 
 
 def test_a_network_that_was_not_measured_says_so(database: Database) -> None:

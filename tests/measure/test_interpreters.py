@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -67,6 +68,15 @@ def test_a_missing_python_is_reported_with_the_way_to_make_it(
         find_interpreter("relay")
 
 
+def test_the_running_python_is_not_taken_for_its_own_sibling(
+    fake_tvm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_python(tmp_path / ".venv" / "bin" / "python")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / ".venv"))
+    with pytest.raises(InterpreterError, match="no Python with"):
+        find_interpreter("relax")
+
+
 def test_onnx_runtime_runs_in_the_running_python_if_it_is_there(
     fake_tvm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,3 +95,11 @@ def test_onnx_runtime_runs_in_the_running_python_if_it_is_there(
         find_interpreter("onnxruntime")
     sibling = make_python(tmp_path / ".venv" / "bin" / "python")
     assert find_interpreter("onnxruntime") == sibling
+
+
+def test_what_messages_tell_to_make_can_be_made() -> None:
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text(encoding="utf-8")
+    commands = [command for *_, command in interpreters._ENVIRONMENTS.values()]
+    told = {command.removeprefix("make ") for command in commands if command.startswith("make ")}
+    assert len(told) == 2
+    assert told <= set(re.findall(r"^([\w-]+):", makefile, re.MULTILINE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterator
 
@@ -158,11 +159,16 @@ def test_without_probes_samples_stay_as_they_are() -> None:
 
 
 def test_the_reference_is_the_device_at_its_fastest() -> None:
-    readings: Iterator[Reading] = iter([(0.6, 9.0), (0.3, 6.0), (0.6, 9.0)])
-    core, memory = watch(lambda: next(readings), 0.0)
-    assert (core, memory) == (0.6, 9.0)
-    core, memory = watch(lambda: (0.3, 6.0), 0.01)
-    assert (core, memory) == (0.3, 6.0)
+    device = SharedDevice(busy_s=1.2, idle_s=0.1)
+    assert watch(device.read, 20.0, clock=device.clock) == pytest.approx(REFERENCE)
+
+
+def test_one_odd_reading_is_no_reference() -> None:
+    readings: Iterator[Reading] = iter([(0.01, 0.1), *[REFERENCE] * 9, *[(0.6, 9.0)] * 90])
+    seconds = itertools.count()
+    found = watch(lambda: next(readings), 98.0, clock=lambda: float(next(seconds)))
+    assert found == pytest.approx(REFERENCE)
+    assert len(list(readings)) == 2
 
 
 def test_the_probes_of_this_machine_take_milliseconds() -> None:

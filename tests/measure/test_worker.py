@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
+import select
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +27,7 @@ from measure.errors import (
     WorkerError,
 )
 from measure.protocol import Protocol
+from measure.worker import _limit_resources, _read_line
 from relay_frontend.errors import InputError
 from tests.measure.fake_toolchain import MEMORY_BYTES, SPEC, network
 
@@ -96,6 +102,24 @@ def test_a_timing_keeps_to_the_cpus_that_it_was_given(tmp_path: Path) -> None:
     assert conditions["affinity"] == 1
 
 
+def test_tvm_binds_no_threads_where_they_are_to_keep_to_some_cpus(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("TVM_BIND_THREADS", raising=False)
+    cpu = max(os.sched_getaffinity(0))
+    assert Worker(SPEC, threads=2, cpus=[cpu])._environment()["TVM_BIND_THREADS"] == "0"
+    assert "TVM_BIND_THREADS" not in Worker(SPEC, threads=2)._environment()
+
+
+def test_a_timing_that_leaves_the_cpus_that_it_was_given_says_so(tmp_path: Path) -> None:
+    cpu, usable = max(os.sched_getaffinity(0)), sorted(os.sched_getaffinity(0))
+    with Worker(SPEC, cpus=[cpu]) as worker:
+        build(worker, "run-unpin", tmp_path)
+        conditions = worker.measure("run-unpin", tmp_path, QUICK).conditions
+    assert set(conditions["cpus"]) >= set(usable)
+    assert conditions["affinity"] == len(conditions["cpus"])
+
+
 @pytest.mark.parametrize("cpus", [[], [100_000]])
 def test_cpus_that_are_not_there_are_refused(cpus: list[int]) -> None:
     with pytest.raises(InputError, match="expected one or more of"):
@@ -134,6 +158,7 @@ def test_output_of_the_compiler_is_no_reply(worker: Worker, tmp_path: Path) -> N
     [
         ("build-segv", "SIGSEGV", "about to crash"),
         ("build-exit", "exit", "status 3"),
+        ("build-quit", "exit", "SystemExit: the compiler gives up"),
         ("build-raise", "ValueError", "no schedule for operator foo"),
         ("build-memory", "MemoryError", "1.00 GiB"),
     ],
@@ -160,6 +185,51 @@ def test_a_network_that_does_not_run_is_a_run_error(
     with pytest.raises(RunError) as caught:
         worker.measure(name, tmp_path, QUICK)
     assert (caught.value.stage, caught.value.cause) == ("run", cause)
+
+
+def test_a_reply_is_read_that_came_just_before_its_process_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader, writer = os.pipe()
+    ended, alive = os.pipe()
+    os.write(writer, b"{}\n")
+    for descriptor in (writer, alive):
+        os.close(descriptor)
+    look = select.select
+    missed = iter([([ended], [], [])])
+    monkeypatch.setattr(select, "select", lambda *watched: next(missed, None) or look(*watched))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        assert _read_line(reader, ended, ours, time.monotonic() + 1) == b"{}\n"
+    for descriptor in (reader, ended):
+        os.close(descriptor)
+
+
+def test_a_lower_limit_of_the_system_stays() -> None:
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            resource.setrlimit(resource.RLIMIT_DATA, (1 << 32, 1 << 32))
+            _limit_resources(1 << 33)
+            code = int(resource.getrlimit(resource.RLIMIT_DATA) != (1 << 32, 1 << 32))
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_other_processes_may_have_any_name() -> None:
+    program = (
+        "import os; open('/proc/self/comm', 'wb').write(b'\\xff) '); os.write(1, b'.'); input()"
+    )
+    command = [sys.executable, "-S", "-c", program]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.read(1) == b"."
+        with Worker(SPEC) as worker:
+            worker.describe()
+        assert other.poll() is None
+        other.kill()
 
 
 def test_the_log_of_a_failure_holds_nothing_older(worker: Worker, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_defaults_are_the_published_network(
 
 @small
 def test_layers_declare_the_shapes_that_onnx_infers(family: ModuleType, config: Any) -> None:
-    model = family.build(config, "network")
+    model = family.build(config, name="network")
     onnx.checker.check_model(model, full_check=True)
     graph = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
     net, logits = family.layers(config)

@@ -54,7 +54,11 @@ def measure(
     database: DatabaseOption = DEFAULT_DATABASE,
     rounds: Annotated[int, typer.Option(min=1, help="Timing rounds of each network.")] = 3,
     max_retakes: Annotated[
-        int, typer.Option(min=0, help="Further rounds, and timings of kernels, where disturbed.")
+        int,
+        typer.Option(
+            min=0,
+            help="Further rounds where some are disturbed or disagree; further timings of kernels.",
+        ),
     ] = 2,
     kernels: Annotated[bool, typer.Option(help="Time the kernels of each network too.")] = True,
     anchors: Annotated[
@@ -106,8 +110,12 @@ def measure(
         run_with_progress,
     )
 
-    named = bool(networks or zoo)
-    _check_choice(named=named, queued=queued, explain=explain)
+    toolchains, families = parse_names(toolchain), parse_families(zoo)
+    if not toolchains:
+        raise InputError(f"--toolchain {toolchain!r}: expected names by commas, such as tvm-relay")
+    if zoo and not families:
+        raise InputError(f"--zoo {zoo!r}: expected families by commas, such as resnet,vgg, or all")
+    _check_choice(named=bool(networks or families), queued=queued, explain=explain)
     usual = Limits()
     config = CampaignConfig(
         rounds=rounds,
@@ -124,8 +132,6 @@ def measure(
         devices=tuple(device or ["local"]),
         target=target,
     )
-    toolchains = parse_names(toolchain)
-    families = parse_families(zoo)
     choose = _chooser(networks or [], shape, families, count, size)
     platforms: dict[str, None] = {}
     summary = run_with_progress(
@@ -192,11 +198,13 @@ def _explain(networks: Iterable[NamedNetwork], platforms: list[str], database: s
     from relay_frontend.onnx import read_onnx  # noqa: PLC0415
 
     with Database.open(database) as opened:
-        for network, platform in itertools.product(networks, platforms):
-            try:
-                digest = read_onnx(network.model).digest
-                explanation = explain(opened, digest, platform)
-            except InputError as error:  # unreadable, or not reached within the budget
-                note(f"{network.name}: {error}")
-                continue
-            print("\n".join(lines(explanation)), end="\n\n")
+        # One network at a time: their models may be large.
+        for network in networks:
+            for platform in platforms:
+                try:
+                    digest = read_onnx(network.model).digest
+                    explanation = explain(opened, digest, platform)
+                except InputError as error:  # unreadable, or not reached within the budget
+                    note(f"{network.name}: {error}")
+                    continue
+                print("\n".join(lines(explanation)), end="\n\n")

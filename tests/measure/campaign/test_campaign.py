@@ -7,6 +7,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,19 @@ import numpy as np
 import pytest
 from sqlalchemy import select
 
-from measure.campaign import CampaignConfig, Event, Summary, run_campaign
+from measure.campaign import CampaignConfig, Event, Summary, builds, run_campaign
 from measure.client import Limits, Worker
 from measure.database import Database
 from measure.database.jobs import JobQueue
 from measure.database.owner import current_owner
-from measure.database.schema import AnchorRoundRow, BlockRow, KernelTimingRow, MeasurementRow
-from measure.errors import PlatformChangedError, WorkerError
+from measure.database.schema import (
+    AnchorRoundRow,
+    BlockRow,
+    JobRow,
+    KernelTimingRow,
+    MeasurementRow,
+)
+from measure.errors import PlatformChangedError, RunError, WorkerError
 from measure.protocol import Protocol
 from measure.records import KernelTimes, Round
 from measure.zoo import ZooNetwork
@@ -303,9 +310,11 @@ def test_the_order_of_rounds_follows_from_the_seed(tmp_path: Path) -> None:
 
 
 def test_nothing_starts_after_the_budget(database: Database) -> None:
+    run([fake("known", 9)], database, rounds=1)
     networks = [fake(f"net-{i}", i) for i in range(1, 4)]
     summary, events = run(networks, database, budget_s=0.0)
     assert (summary.out_of_time, events) == (True, [])
+    assert summary.labels == {}
     summary, _ = run(networks, database)
     assert (summary.out_of_time, summary.done) == (False, 3)
 
@@ -337,6 +346,71 @@ def test_a_campaign_ends_where_workers_keep_dying(
     with pytest.raises(WorkerError, match="lost during run"):
         run(networks, database)
     assert database.failures(database.platforms()[0]) == []
+
+
+def test_a_lost_worker_is_not_counted_against_a_network(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = iter([True, False, True, False, True])
+    monkeypatch.setattr(Worker, "measure", _losing(Worker.measure, lost))
+    summary, _ = run([fake("one", 1)], database, rounds=4)
+    assert (summary.lost, summary.done, summary.failures) == (3, 1, {})
+    with database.session() as session:
+        (job,) = session.scalars(select(JobRow))
+        assert job.attempts == 0
+
+
+ERRORS = (WorkerError("lost"), RunError("run", "anchor", "SIGKILL", "out of memory"))
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_anchor_is_measured_again_where_a_worker_fails(
+    database: Database, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(Worker, "measure", _raising(Worker.measure, iter([error, error])))
+    summary, events = run([fake("one", 1)], database, anchors=True, kernels=False)
+    assert (summary.done, summary.rounds) == (1, 2)
+    assert [event.kind for event in events].count("worker-lost") == 2
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_a_campaign_ends_where_workers_keep_failing_at_an_anchor(
+    database: Database, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    monkeypatch.setattr(Worker, "measure", _raising(Worker.measure, iter([error] * 9)))
+    with pytest.raises(WorkerError, match=r"lost|cannot run the anchor"):
+        run([fake("one", 1)], database, anchors=True)
+
+
+def _raising(measure: object, errors: Iterator[Exception]) -> object:
+    """``Worker.measure`` that raises each of ``errors`` first."""
+
+    def raising(self: Worker, *arguments: object) -> object:
+        for error in errors:
+            raise error
+        return measure(self, *arguments)  # type: ignore[operator]
+
+    return raising
+
+
+def test_leases_are_kept_while_a_build_takes_longer(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease_s = 1.0
+    taken: list[object] = []
+
+    def build(
+        _self: Worker, name: str, _model: Path, _target: str, directory: Path, *_more: object
+    ) -> float:
+        time.sleep(1.5 * lease_s)
+        (directory / "behaviour").write_text(name)
+        taken.extend(JobQueue(database, "elsewhere:1:1:other").lease(database.platforms(), 1))
+        return 1.5 * lease_s
+
+    monkeypatch.setattr(builds, "_WAIT_S", 0.05)
+    monkeypatch.setattr(Worker, "build", build)
+    summary, _ = run([fake("one", 1)], database, lease_s=lease_s)
+    assert (summary.done, summary.lost, taken) == (1, 0, [])
 
 
 def _losing(measure: object, lost: Iterator[bool]) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -68,15 +69,50 @@ def lose(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
     return faults.append
 
 
-def run(database: Database, *devices: str) -> tuple[Summary, list[Event]]:
+def run(database: Database, *devices: str, rounds: int = 1) -> tuple[Summary, list[Event]]:
     events: list[Event] = []
-    config = CampaignConfig(watch_s=0.0, devices=devices, rounds=1, kernels=False, block_size=2)
+    config = CampaignConfig(
+        watch_s=0.0, devices=devices, rounds=rounds, kernels=False, block_size=2
+    )
     return run_campaign(NETWORKS, [SPEC], database, QUICK, config, events.append), events
 
 
 def labels(database: Database) -> list[float]:
     (platform,) = database.platforms()
     return [latency.label_ms for latency in database.latencies(platform, QUICK.name).values()]
+
+
+def test_what_one_device_is_done_with_stays_for_another_that_is_not(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is built for one target is built once, for however many platforms."""
+    a_is_done = threading.Event()
+    left: list[str] = []
+
+    def fingerprint(self: Worker) -> Fingerprint:
+        board = Device.named(f"board-{self.device[-1]}")
+        return Fingerprint(device=board, toolchain="fake", target="fake -mcpu=z80", versions={})
+
+    def measure(self: Worker, name: str, artifact: Path, *_arguments: Any) -> Round:
+        if self.device == B and not name.startswith("anchor"):
+            assert a_is_done.wait(60.0)
+        left.extend([] if artifact.exists() else [name])
+        return Round(
+            started_at=0.0, duration_s=1.0, inner_count=1, samples=np.full(3, 5.0), conditions={}
+        )
+
+    def progress(event: Event) -> None:
+        if event.kind == "done":
+            done.append(event.platform)
+        if sum("board-a" in platform for platform in done) == len(NETWORKS):
+            a_is_done.set()
+
+    done: list[str] = []
+    monkeypatch.setattr(Worker, "fingerprint", fingerprint)
+    monkeypatch.setattr(Worker, "measure", measure)
+    config = CampaignConfig(watch_s=0.0, devices=(A, B), rounds=1, kernels=False, block_size=2)
+    summary = run_campaign(NETWORKS, [SPEC], database, QUICK, config, progress)
+    assert (summary.done, left) == (6, [])
 
 
 def test_two_devices_share_the_jobs(database: Database, lose: Callable[[Fault], None]) -> None:
@@ -150,9 +186,68 @@ def test_a_device_that_does_not_answer_at_the_start_is_left_out(
     database: Database, lose: Callable[[Fault], None]
 ) -> None:
     lose(lambda device, _name: device == A)
-    summary, _ = run(database, A, B)
-    assert summary.done == 3
-    assert "does not answer" in summary.quarantined[A]
+    summary, events = run(database, A, B)
+    assert (summary.done, summary.lost, summary.quarantined) == (3, 1, {})
+    (event,) = [event for event in events if event.kind == "device-lost"]
+    assert "does not answer" in event.detail
+    state = DeviceStates(database).get(A)
+    assert (state.state, state.failures_in_a_row) == ("ok", 1)
+
+
+def test_a_device_that_never_answers_at_the_start_is_quarantined(
+    database: Database, lose: Callable[[Fault], None]
+) -> None:
+    lose(lambda device, _name: device == A)
+    quarantined = [bool(run(database, A, B)[0].quarantined) for _ in range(4)]
+    assert quarantined == [False, False, True, True]
+
+
+def test_failures_before_a_device_did_its_work_count_no_more(
+    database: Database, lose: Callable[[Fault], None]
+) -> None:
+    for rounds in (1, 2, 3):
+        lose(lambda _device, _name: True)
+        with pytest.raises(DeviceError, match=r"does not answer.* see to the devices, and run"):
+            run(database, A)
+        lose(lambda _device, _name: False)
+        assert run(database, A, rounds=rounds)[0].done == 3
+    state = DeviceStates(database).get(A)
+    assert (state.state, state.failures_in_a_row) == ("ok", 0)
+
+
+def test_an_anchor_that_fails_now_and_then_is_measured_again(
+    database: Database, lose: Callable[[Fault], None]
+) -> None:
+    faults = iter([True, False, True, False])
+    lose(lambda _device, name: name.startswith("anchor") and next(faults, False))
+    summary, events = run(database, A)
+    assert (summary.done, summary.lost, summary.quarantined) == (3, 0, {})
+    assert [event.kind for event in events].count("device-lost") == 2
+    assert DeviceStates(database).get(A).failures_in_a_row == 0
+
+
+def test_a_device_that_always_fails_at_one_anchor_is_quarantined(
+    database: Database, lose: Callable[[Fault], None]
+) -> None:
+    lose(lambda _device, name: name == "anchor-wide")
+    with pytest.raises(DeviceError, match=r"no device is left .* devices --release"):
+        run(database, A)
+    (platform,) = database.platforms()
+    assert JobQueue(database, current_owner()).counts([platform])["queued"] == 3
+
+
+def test_a_device_with_another_compiler_is_refused(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = Fingerprint(
+        device=Device.named("board"),
+        toolchain="fake",
+        target="fake -mcpu=z80",
+        versions={"fake": "0", "llvm": "17", "python": "2"},
+    )
+    monkeypatch.setattr(Worker, "fingerprint", lambda _worker: device)
+    with pytest.raises(InputError, match=f"{A} .* differ: fake 0 there and 1 here;"):
+        run(database, A)
 
 
 def test_this_machine_is_not_measured_while_it_builds_for_others(database: Database) -> None:

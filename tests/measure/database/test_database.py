@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sqlalchemy import text
+from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from measure.database import Database
+from measure.database.schema import MeasurementRow
 from measure.errors import (
     BuildError,
     DatabaseError,
@@ -107,6 +108,21 @@ def test_disturbed_rounds_are_taken_again_within_limits(database: Database) -> N
     assert (rounds(1), rounds(2)) == ((), (3,))
     database.add_round(A, NAME, PROTOCOL, 3, finished(2.0))
     assert rounds(9) == ()
+
+
+def test_one_more_round_is_to_tell_which_of_those_that_disagree_is_off(database: Database) -> None:
+    def rounds(digest: str, max_retakes: int) -> tuple[int, ...]:
+        work = database.pending([digest], NAME, PROTOCOL, 2, max_retakes=max_retakes)
+        return work[digest].rounds
+
+    for digest in (A, B):
+        database.add_round(digest, NAME, PROTOCOL, 0, finished(2.0))
+        database.add_round(digest, NAME, PROTOCOL, 1, finished(2.1))
+        assert (rounds(digest, 0), rounds(digest, 1), rounds(digest, 9)) == ((), (2,), (2,))
+    database.add_round(A, NAME, PROTOCOL, 2, finished(2.01))
+    assert rounds(A, 9) == ()
+    database.add_round(B, NAME, PROTOCOL, 2, finished(2.05))
+    assert (rounds(B, 1), rounds(B, 2)) == ((), (3,))
 
 
 def test_networks_are_stored_without_weights(database: Database) -> None:
@@ -234,6 +250,29 @@ def test_pending_is_what_is_neither_done_nor_failed(database: Database) -> None:
     database.add_kernels(B, NAME, KernelTimes(kernels=(kernel("a"),), samples=np.ones((1, 5))))
     database.add_round(B, NAME, PROTOCOL, 0, finished(1.0))
     assert pending(B, 1) == ((), False, False)
+
+
+def test_a_failure_counts_no_more_once_what_failed_has_succeeded(database: Database) -> None:
+    def pending() -> tuple[int, bool]:
+        work = database.pending([A], NAME, PROTOCOL, 3)[A]
+        return len(work.rounds), work.kernels
+
+    database.add_failure(A, NAME, BuildError("build", "net-1", "SIGSEGV", "crashed"))
+    database.add_failure(A, NAME, RunError("kernels", "net-1", "exit", "ended"))
+    database.add_round(A, NAME, PROTOCOL, 0, finished(1.0))
+    database.add_round(B, NAME, PROTOCOL, 0, finished(1.0, started_at=9e9))
+    assert pending() == (0, False)
+    database.add_round(A, NAME, PROTOCOL, 1, finished(1.0, started_at=9e9))
+    assert pending() == (1, False)
+    database.add_kernels(A, NAME, kernel_times("a", foreign_cpu=1.5, started_at=9e9))
+    assert database.pending([A], NAME, PROTOCOL, 3, max_retakes=1)[A].kernels
+
+
+def test_a_moment_comes_back_in_utc(database: Database) -> None:
+    database.add_round(A, NAME, PROTOCOL, 0, finished(1.0, started_at=1.7e9))
+    with database.session() as session:
+        started_at = session.scalars(select(MeasurementRow.started_at)).one()
+    assert started_at.isoformat() == "2023-11-14T22:13:20+00:00"
 
 
 def test_failures_are_counted_attempts(database: Database) -> None:

@@ -16,7 +16,13 @@ from measure.database import Database
 from measure.database.device_states import DeviceState, DeviceStates
 from measure.database.jobs import Job, JobQueue, hold_lease
 from measure.database.owner import current_owner
-from measure.errors import BuildError, DatabaseError, LeaseLostError, UnknownPlatformError
+from measure.errors import (
+    BuildError,
+    DatabaseError,
+    LeaseLostError,
+    RunError,
+    UnknownPlatformError,
+)
 from tests.measure.databases import NAME, PROTOCOL, A, B, finished, kernel_times
 from tests.measure.fake_toolchain import network
 
@@ -63,6 +69,13 @@ def add_many(database: Database, queue: JobQueue) -> None:
     assert add(queue, *MANY) == len(MANY)
 
 
+def fail(database: Database, queue: JobQueue) -> None:
+    """The next job fails."""
+    job = lease(queue)
+    failure = BuildError("build", "net", "SIGSEGV", "crashed")
+    database.add_failure(job.network, job.platform, failure, lease=job)
+
+
 def states(queue: JobQueue) -> dict[str, int]:
     return {state: count for state, count in queue.counts([NAME]).items() if count}
 
@@ -102,10 +115,12 @@ def test_a_job_that_is_done_is_queued_again_where_more_is_wanted(
     assert (job.rounds, job.kernels) == (more.get("rounds", 2), more.get("kernels", False))
 
 
-def test_a_job_whose_results_do_not_count_is_queued_again(ours: JobQueue) -> None:
+def test_a_job_whose_results_do_not_count_is_queued_again(
+    database: Database, ours: JobQueue
+) -> None:
     add(ours, A, B)
     ours.finish(lease(ours))
-    ours.fail(lease(ours))
+    fail(database, ours)
     assert ours.add([A, B], NAME, PROTOCOL, rounds=2, kernels=False, again=True) == 1
     assert lease(ours).network == A
     assert states(ours) == {"leased": 1, "failed": 1}
@@ -119,9 +134,9 @@ def test_a_leased_job_of_which_more_is_wanted_meanwhile_is_not_done(ours: JobQue
     assert lease(ours).rounds == 3
 
 
-def test_what_failed_is_queued_again_only_when_asked(ours: JobQueue) -> None:
+def test_what_failed_is_queued_again_only_when_asked(database: Database, ours: JobQueue) -> None:
     add(ours, A)
-    ours.fail(lease(ours))
+    fail(database, ours)
     assert add(ours, A, rounds=3) == 0
     assert states(ours) == {"failed": 1}
     assert ours.add([A], NAME, PROTOCOL, rounds=2, kernels=False, retry_failed=True) == 1
@@ -137,6 +152,35 @@ def test_a_released_job_waits_for_anyone_and_counts_what_was_lost(
     assert job.attempts == 0
     theirs.release(job, lost=True)
     assert lease(ours).attempts == 1
+
+
+def test_what_was_lost_before_a_job_was_queued_anew_counts_no_more(
+    database: Database, ours: JobQueue
+) -> None:
+    add(ours, A, B)
+    for job in ours.lease([NAME], 2):
+        ours.release(job, lost=True)
+    ours.finish(lease(ours))
+    fail(database, ours)
+    ours.add([A, B], NAME, PROTOCOL, rounds=3, kernels=False, retry_failed=True)
+    assert [job.attempts for job in ours.lease([NAME], 2)] == [0, 0]
+
+
+def test_a_job_of_a_network_that_has_failed_is_failed(database: Database, ours: JobQueue) -> None:
+    add(ours, A, B, kernels=True)
+    database.add_failure(A, NAME, BuildError("build", "net-1", "SIGSEGV", "crashed"))
+    database.add_failure(B, NAME, RunError("kernels", "net-2", "exit", "ended"))
+    jobs = ours.lease([NAME], 2)
+    assert [ours.finish(job) for job in jobs] == ["failed", "done"]
+    assert states(ours) == {"failed": 1, "done": 1}
+
+
+def test_failed_kernels_end_no_job(database: Database, ours: JobQueue) -> None:
+    add(ours, A, kernels=True)
+    job = lease(ours)
+    database.add_failure(A, NAME, RunError("kernels", "net-1", "exit", "ended"), lease=job)
+    assert states(ours) == {"leased": 1}
+    assert ours.finish(job) == "done"
 
 
 def test_jobs_of_other_platforms_are_left_alone(ours: JobQueue) -> None:
@@ -191,7 +235,6 @@ def test_whoever_lost_a_lease_changes_and_stores_nothing(
     for attempt in (
         lambda: ours.renew(late),
         lambda: ours.finish(late),
-        lambda: ours.fail(late),
         lambda: ours.release(late),
         lambda: database.add_round(A, NAME, PROTOCOL, 0, finished(9.0), lease=late),
         lambda: database.add_kernels(A, NAME, kernel_times("a"), lease=late),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from measure.errors import (
     KernelsChangedError,
     PlatformChangedError,
     ProtocolError,
+    RunError,
 )
 from measure.protocol import Protocol
 from relay_frontend.onnx import read_onnx
@@ -213,7 +215,7 @@ def test_other_programs_read_plain_columns(filled: Database, tmp_path: Path) -> 
 
 def test_importing_adds_only_what_is_new(filled: Database, tmp_path: Path) -> None:
     export_parquet(filled, tmp_path / "set")
-    filled.add_round(B, NAME, PROTOCOL, 7, finished(7.0))
+    filled.add_round(B, NAME, PROTOCOL, 7, finished(7.0, started_at=1.8e9))
     export_parquet(filled, tmp_path / "later")
     other = load_parquet(tmp_path / "set")
     counts = import_parquet(other, tmp_path / "later")
@@ -320,7 +322,7 @@ def test_importing_other_kernels_of_a_known_network_is_refused(
 def test_importing_adds_the_attempts_that_are_new(database: Database, tmp_path: Path) -> None:
     database.add_kernels(A, NAME, kernel_times("a", foreign_cpu=1.5))
     export_parquet(database, tmp_path / "one")
-    database.add_kernels(A, NAME, kernel_times("a", scale=2.0))
+    database.add_kernels(A, NAME, kernel_times("a", scale=2.0, started_at=1.8e9))
     export_parquet(database, tmp_path / "two")
     with load_parquet(tmp_path / "one") as other:
         assert other.kernel_times(NAME)[A].disturbed
@@ -330,6 +332,59 @@ def test_importing_adds_the_attempts_that_are_new(database: Database, tmp_path: 
             "kernel_samples": 1,
         }
         assert other.kernel_times(NAME)[A].samples.tolist() == [[2.0, 4.0, 6.0]]
+
+
+def measured_alone(samples_ms: float, started_at: float) -> Database:
+    """A database that measured A and its kernels twice, and failed, with no other to count with."""
+    database = Database.in_memory()
+    fill(database)
+    for number in range(2):
+        moment = started_at + number
+        database.add_round(A, NAME, PROTOCOL, number, finished(samples_ms, started_at=moment))
+        times = kernel_times("a", "b", scale=samples_ms, started_at=moment)
+        database.add_kernels(A, NAME, times)
+    database.add_failure(A, NAME, RunError("run", "net-1", "exit", f"{samples_ms}"))
+    return database
+
+
+def test_what_two_databases_measured_alone_is_all_kept(tmp_path: Path) -> None:
+    with measured_alone(1.0, 1.7e9) as one, measured_alone(2.0, 1.8e9) as two:
+        export_parquet(one, tmp_path / "one")
+        export_parquet(two, tmp_path / "two")
+    with load_parquet(tmp_path / "one") as merged:
+        counts = import_parquet(merged, tmp_path / "two")
+        assert {table: count for table, count in counts.items() if count} == {
+            "measurements": 2,
+            "kernel_timings": 2,
+            "kernel_samples": 4,
+            "failures": 1,
+        }
+        rounds = merged.latencies(NAME)[A].rounds
+        assert [list(samples) for samples in rounds] == [[1.0], [1.0], [2.0], [2.0]]
+        times = merged.kernel_times(NAME)[A]
+        assert times.samples[0].tolist() == [1.0, 2.0, 3.0] * 2 + [2.0, 4.0, 6.0] * 2
+        assert [row.message for row in merged.failures(NAME)] == ["1.0", "2.0"]
+        assert merged.verify() == []
+        for name in ("one", "two"):
+            assert not any(import_parquet(merged, tmp_path / name).values())
+
+
+def test_an_export_that_fails_leaves_the_one_before(
+    filled: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_parquet(filled, tmp_path / "set")
+    shutil.copytree(tmp_path / "set", tmp_path / "before")
+    filled.add_round(B, NAME, PROTOCOL, 7, finished(7.0))
+
+    def write(_records: pa.Table, directory: Path, name: str) -> None:
+        if name == "kernels":
+            raise OSError("no space left")
+        (directory / f"{name}.parquet").write_bytes(b"half an export")
+
+    monkeypatch.setattr(parquet, "_write", write)
+    with pytest.raises(OSError, match="no space left"):
+        export_parquet(filled, tmp_path / "set")
+    assert_equal_exports(tmp_path / "set", tmp_path / "before")
 
 
 @pytest.mark.skipif(not V0.exists(), reason="the first data set is not in this checkout")

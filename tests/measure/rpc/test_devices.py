@@ -152,6 +152,7 @@ def test_a_round_is_timed_on_the_device(rig: Rig) -> None:
     assert (finished.samples > 0).all()
     assert unknown_counters(finished.conditions) is None
     assert finished.conditions["cpu_per_wall"] > 0
+    assert finished.conditions["threads"] == 1
 
 
 def test_kernels_are_timed_on_the_device(rig: Rig) -> None:
@@ -181,6 +182,7 @@ def test_a_stock_server_times_but_cannot_tell_its_conditions(rig: Rig) -> None:
     finished = worker.measure("small", rig.artifact, QUICK)
     assert (finished.samples > 0).all()
     assert unknown_counters(finished.conditions) is not None
+    assert finished.conditions["threads"] is None
 
 
 @pytest.mark.relax

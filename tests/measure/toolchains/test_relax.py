@@ -102,6 +102,11 @@ def test_a_library_for_cuda_holds_every_kernel_for_the_device(
         assert f"{kernel.name}_kernel".encode() in library
 
 
+def test_a_library_for_cuda_is_not_run(cuda: Path) -> None:
+    with pytest.raises(InputError, match="networks are run on CPUs alone"):
+        TOOLCHAIN.load(cuda)
+
+
 def test_kernels_for_cuda_compile(network: ModelProto, tmp_path: Path) -> None:
     nvcc = shutil.which("nvcc")
     if nvcc is None:

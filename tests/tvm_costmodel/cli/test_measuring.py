@@ -134,10 +134,17 @@ def test_waiting_jobs_are_counted_by_toolchain(tmp_path):
         (("--zoo", "vgg", "--queued"), ("--queued", "name no networks")),
         (("--queued", "--explain"), ("--explain", "leave out --queued")),
         (("--queued", "--cpus", "0-1"), ("--cpus '0-1'", "such as 0,1")),
+        (("--zoo", ","), ("--zoo ','", "such as resnet,vgg")),
+        (("--queued", "--toolchain", ","), ("--toolchain ','", "such as tvm-relay")),
     ],
 )
 def test_options_that_contradict_one_another_or_themselves(run, options, arguments, words):
-    assert_one_message(run("measure", *arguments, *options), 2, *words)
+    assert_one_message(run("measure", *options, *arguments), 2, *words)
+
+
+def test_what_is_queued_in_a_database_that_is_not_there(run, options, tmp_path):
+    assert_one_message(run("measure", "--queued", *options), 2, "m.db", "no such file")
+    assert not (tmp_path / "m.db").exists()
 
 
 def test_a_budget_that_is_no_duration(run, write):
