@@ -23,6 +23,7 @@ from tvm_costmodel import familiarity, registry
 from tvm_costmodel.checkpoint import package_version
 from tvm_costmodel.datasets.dataset import Dataset
 from tvm_costmodel.datasets.measured import measured
+from tvm_costmodel.errors import CheckpointError
 from tvm_costmodel.evaluation.candidates import Candidate, candidate
 from tvm_costmodel.evaluation.metrics import Metrics, evaluate
 from tvm_costmodel.evaluation.protocols import InDomain, LeaveOneFamilyOut, SplitProtocol
@@ -31,13 +32,19 @@ from tvm_costmodel.evaluation.runs import RunEvent
 from tvm_costmodel.evaluation.runs import evaluate as evaluate_runs
 from tvm_costmodel.familiarity import KnownNetworks
 from tvm_costmodel.predictors.base import Network, Predictor
+from tvm_costmodel.predictors.kernel_sum import KernelSum
+from tvm_costmodel.predictors.kernel_trees import xgboost_module
+from tvm_costmodel.predictors.nar_former_v2.config import LatencyNarFormerV2Config
+from tvm_costmodel.predictors.storage import new_directory
 from tvm_costmodel.specs import Spec, parse_specs
+from tvm_costmodel.weights import check_supported
 
 Progress = Callable[[str], None]
 
 _SMALLEST_MS = 1e-6
 _INTERVAL = (0.1, 0.9)  # of measured over predicted, so that it holds 80 %
 _NEEDS_KERNELS = (registry.KERNEL_SUM,)
+_IDENTITY = "identity"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +56,8 @@ class FitConfig:
         folds: parts of the cross-validation.
         seed: of the parts and of the predictors.
         epochs: passes over the networks, where a predictor makes any and its options do not say.
-        runs: directory of the runs that quality is measured by, which are not done again; by
-            default they are forgotten.
+        runs: directory of the runs that quality is measured by, which are not done again, as are
+            checkpoints of the same data and settings; by default runs are forgotten.
     """
 
     predictors: tuple[Spec, ...] = tuple(parse_specs(registry.SPECS))
@@ -72,7 +79,8 @@ def fit_platform(
     Args:
         database: the measurements.
         platform: full name.
-        directory: of checkpoints; those of the platform must not exist there yet.
+        directory: of checkpoints; those of the platform must not exist there yet, but for those
+            that an interrupted call with the same ``config.runs`` has left.
         config: how.
         progress: told in words what is going on.
 
@@ -80,8 +88,10 @@ def fit_platform(
         The metrics of each predictor by its name, as stored in its checkpoint.
 
     Raises:
-        InputError: too few networks, or a predictor that is unknown, named twice or cannot keep
-            its metrics.
+        InputError: too few networks, or a predictor that is unknown, named twice, cannot keep its
+            metrics or cannot be estimated with.
+        CheckpointError: there is a checkpoint of other data or settings.
+        MissingDependencyError: what a predictor needs is not installed.
     """
     config = config or FitConfig()
     candidates = [candidate(spec, "latency", config.epochs) for spec in config.predictors]
@@ -89,26 +99,74 @@ def fit_platform(
     dataset = measured(database, [platform], name=platform)
     known = {c.name: _known(dataset, c, config.folds) for c in candidates}
     target = registry.platform_directory(platform, directory)
-    metrics = {}
+    metrics = {
+        chosen.name: _kept_metrics(target / chosen.name, known[chosen.name], chosen, config)
+        for chosen in candidates
+    }
     with ExitStack() as scratch:
         runs = config.runs or Path(scratch.enter_context(tempfile.TemporaryDirectory()))
         for chosen in candidates:
             data = known[chosen.name]
-            metrics[chosen.name] = _assess(data, chosen, config, RunStore(runs), progress)
-            progress(f"{chosen.name}: fitting to all {len(data)} networks")
-            predictor = chosen.make(config.seed)
-            predictor.fit(data.inputs, data.targets)
-            _facts(predictor).update(
-                platform=platform,
-                training_data=_describe(data),
-                metrics=metrics[chosen.name],
-                created_by=package_version(),
-            )
-            graphs = [network.graph for network in data.inputs]
-            listed = KnownNetworks.of(graphs, data.names, data.families)
-            predictor.save(target / chosen.name)
-            listed.save(target / chosen.name / familiarity.DIRECTORY)
-    return metrics
+            if metrics[chosen.name] is None:
+                found = _assess(data, chosen, config, RunStore(runs), progress)
+                metrics[chosen.name] = found
+                progress(f"{chosen.name}: fitting to all {len(data)} networks")
+                _write_checkpoint(target / chosen.name, platform, data, chosen, config, found)
+    return {name: found for name, found in metrics.items() if found is not None}
+
+
+def _write_checkpoint(
+    directory: Path,
+    platform: str,
+    data: Dataset[Network],
+    chosen: Candidate,
+    config: FitConfig,
+    metrics: Mapping[str, Any],
+) -> None:
+    """Fit a predictor to all networks and write it with the list of them, or nothing."""
+    predictor = chosen.make(config.seed)
+    predictor.fit(data.inputs, data.targets)
+    _facts(predictor).update(
+        platform=platform,
+        training_data={**_describe(data), _IDENTITY: _identity(data, chosen, config)},
+        metrics=metrics,
+        created_by=package_version(),
+    )
+    graphs = [network.graph for network in data.inputs]
+    listed = KnownNetworks.of(graphs, data.names, data.families)
+    with new_directory(directory) as made:
+        predictor.save(made)
+        listed.save(made / familiarity.DIRECTORY)
+
+
+def _identity(data: Dataset[Network], chosen: Candidate, config: FitConfig) -> str:
+    """Tells a fit from those to other data, with other settings or checked otherwise."""
+    return f"{data.digest[:12]}-{chosen.settings}-{config.seed}-{config.folds}"
+
+
+def _kept_metrics(
+    directory: Path, data: Dataset[Network], chosen: Candidate, config: FitConfig
+) -> dict[str, Any] | None:
+    """Those of the checkpoint that an interrupted call has left; None where there is none.
+
+    Raises:
+        CheckpointError: it is there, and is not what this call would make.
+    """
+    if not directory.exists():
+        return None
+    if config.runs is None:
+        raise CheckpointError(
+            f"{directory} exists, and a checkpoint is never overwritten: remove it or choose "
+            "another directory"
+        )
+    kept = _facts(type(chosen.make(config.seed)).load(directory))
+    if kept["training_data"].get(_IDENTITY) != _identity(data, chosen, config):
+        raise CheckpointError(
+            f"{directory} exists, and was fitted to other data or with other settings; a "
+            "checkpoint is never overwritten: remove it or choose another directory"
+        )
+    found: dict[str, Any] = kept["metrics"]
+    return found
 
 
 def _check(candidates: Sequence[Candidate]) -> None:
@@ -119,7 +177,13 @@ def _check(candidates: Sequence[Candidate]) -> None:
             "were named"
         )
     for chosen in candidates:
-        _facts(chosen.make(0))
+        predictor = chosen.make(0)
+        _facts(predictor)
+        predictor_config = getattr(predictor, "config", None)
+        if isinstance(predictor_config, LatencyNarFormerV2Config):
+            check_supported(predictor_config.model)
+        if isinstance(predictor, KernelSum):
+            xgboost_module()  # missing, it would be missed after the others were fitted
 
 
 def _facts(predictor: Predictor[Any]) -> dict[str, Any]:

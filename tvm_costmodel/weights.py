@@ -13,7 +13,7 @@ from tvm_costmodel.predictors.nar_former_v2.config import PRIOR_COSTS, NarFormer
 
 
 def check_supported(config: NarFormerV2Config) -> None:
-    """See that ``config`` needs no torch.
+    """See that ``config`` needs no torch, so that the cost model can estimate with it.
 
     Raises:
         CheckpointError: a switch is set to what torch alone can do.
@@ -25,8 +25,10 @@ def check_supported(config: NarFormerV2Config) -> None:
     ):
         if (value := getattr(config, name)) not in supported:
             raise CheckpointError(
-                f"a NAR-Former V2 with {name}={value!r} needs torch: without it, {name} must be "
-                f"{' or '.join(map(repr, supported))}; install tvm-costmodel[train]"
+                f"a NAR-Former V2 with {name}={value!r} needs torch, which the cost model does "
+                f"without: for it, {name} must be {' or '.join(map(repr, supported))}. Only "
+                "LatencyNarFormerV2.load, from tvm_costmodel.predictors.nar_former_v2.predictor, "
+                "has a use for such a checkpoint"
             )
 
 

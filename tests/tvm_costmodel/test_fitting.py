@@ -6,6 +6,7 @@ import pytest
 
 from relay_frontend.errors import InputError
 from tests.tvm_costmodel.measured import PLATFORM, invented_measurements
+from tvm_costmodel.errors import CheckpointError
 from tvm_costmodel.registry import platform_directory
 from tvm_costmodel.specs import parse_specs
 from tvm_costmodel.summaries import platform_rows
@@ -41,6 +42,34 @@ def test_runs_that_are_kept_are_not_done_again(tmp_path):
     assert (platform_directory(PLATFORM.name, tmp_path / "second") / "nnlp").is_dir()
 
 
+def test_checkpoints_that_are_there_are_kept_or_refused_before_anything_is_fitted(tmp_path):
+    pytest.importorskip("torch", reason="training needs torch")
+    from tvm_costmodel.fitting import FitConfig, fit_platform  # noqa: PLC0415
+
+    def fit(specs: str, *, keep_runs: bool = True) -> tuple[list[str], object]:
+        told: list[str] = []
+        config = FitConfig(
+            predictors=tuple(parse_specs(specs)),
+            folds=2,
+            runs=tmp_path / "runs" if keep_runs else None,
+        )
+        return told, fit_platform(database, PLATFORM.name, tmp_path / "out", config, told.append)
+
+    with invented_measurements(6) as database:
+        _, first = fit("nnlp[width=8,epochs=1]")
+        told, both = fit("nnlp[width=8,epochs=1],brp-nas[width=8,epochs=1]")
+        assert both["nnlp"] == first["nnlp"]
+        assert told
+        assert not any("nnlp" in line for line in told)
+        with pytest.raises(CheckpointError, match=r"nnlp exists, .* with other settings"):
+            fit("tpu[width=8,epochs=1],nnlp[width=9,epochs=1]")
+        with pytest.raises(CheckpointError, match=r"nnlp exists, .* never overwritten"):
+            fit("tpu[width=8,epochs=1],nnlp[width=8,epochs=1]", keep_runs=False)
+    home = platform_directory(PLATFORM.name, tmp_path / "out")
+    assert sorted(path.name for path in home.iterdir()) == ["brp-nas", "nnlp"]
+    assert all((home / name / "known-networks").is_dir() for name in ("brp-nas", "nnlp"))
+
+
 @pytest.mark.parametrize(
     ("predictors", "message"),
     [
@@ -48,6 +77,7 @@ def test_runs_that_are_kept_are_not_done_again(tmp_path):
         ("kernel-sum,kernel-sum", "one checkpoint of each"),
         ("", "none were named"),
         ("oracle", "unknown predictor 'oracle'"),
+        ("nar-former-v2[attention=global]", "attention='global'"),
     ],
 )
 def test_predictors_that_cannot_be_kept_are_refused(tmp_path, predictors, message):
@@ -55,7 +85,8 @@ def test_predictors_that_cannot_be_kept_are_refused(tmp_path, predictors, messag
     from tvm_costmodel.fitting import FitConfig, fit_platform  # noqa: PLC0415
 
     config = FitConfig(predictors=tuple(parse_specs(predictors)), folds=2)
-    with invented_measurements(4) as database, pytest.raises(InputError, match=message):
+    refused = pytest.raises((InputError, CheckpointError), match=message)
+    with invented_measurements(4) as database, refused:
         fit_platform(database, PLATFORM.name, tmp_path, config)
 
 

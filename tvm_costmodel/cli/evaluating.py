@@ -134,7 +134,10 @@ class Meter:
 
 
 def rows_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """A row for each predictor and family, and for all networks together."""
+    """A row for each predictor and family, and for all networks together.
+
+    There is none where the predictor was not tested on all that another one was.
+    """
     from tvm_costmodel.evaluation.scores import scores  # noqa: PLC0415 (scipy)
 
     labels = dict.fromkeys(run.key.label for run in runs)
@@ -145,6 +148,7 @@ def rows_of(runs: Sequence[Run]) -> list[dict[str, Any]]:
         for name, score in scores(
             [run for run in runs if run.key.label == label],
             grouping,  # type: ignore[arg-type] # one of two literals
+            runs,
         ).items()
     ]
 

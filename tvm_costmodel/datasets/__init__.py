@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from relay_frontend.errors import InputError
 from tvm_costmodel import registry
 from tvm_costmodel.datasets.dataset import Dataset, Loading, silent
+from tvm_costmodel.predictors.options import typed
 from tvm_costmodel.specs import Spec
 
 __all__ = ["FORMATS", "Dataset", "Loading", "open_dataset"]
+
+_READERS = {
+    "nnlqp": "nnlqp:nnlqp",
+    "nasbench101": "nasbench101:nasbench101",
+    "nasbench201": "nasbench201:nasbench201",
+    "help": "help_devices:help_devices",
+    "cells": "arrays:cells_dataset",
+}
+_GIVEN_OTHERWISE = ("platforms", "progress")  # keywords of readers that are no options
+
+FORMATS = tuple(_READERS)
+"""Public formats, by the name that stands before the colon."""
 
 
 def open_dataset(
@@ -28,21 +43,38 @@ def open_dataset(
         progress: told after each input.
 
     Raises:
-        InputError: there is nothing of the kind, or it is damaged, or an option is unknown.
+        InputError: there is nothing of the kind, or it is damaged, or an option is unknown or of
+            another type.
     """
     spec = Spec.parse(text)
     kind, colon, path = spec.name.partition(":")
-    read = FORMATS.get(kind) if colon else None
-    options = {**spec.options, "progress": progress}
+    is_public = bool(colon) and kind in _READERS
+    read: Callable[..., Dataset[Any]] = _reader(kind) if is_public else _measured
+    options = _options(read, spec)
     if platforms is not None:
+        if "platforms" not in signature(read).parameters:
+            raise InputError(f"--data {text}: these data belong to no platform, so name none")
         options["platforms"] = platforms
-    try:
-        return _measured(spec.name, **options) if read is None else read(Path(path), **options)
-    except TypeError as error:
-        # A reader's options are its keywords, so that it is Python that knows them.
-        if "unexpected keyword argument" not in str(error):
-            raise
-        raise InputError(f"--data {text}: {str(error).rpartition('got an ')[2]}") from None
+    return read(Path(path) if is_public else spec.name, progress=progress, **options)
+
+
+def _options(read: Callable[..., Any], spec: Spec) -> dict[str, Any]:
+    """The options of ``spec``, each of the type that the keyword of its reader has."""
+    hints = get_type_hints(read)
+    keywords = [p.name for p in signature(read).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    known = [name for name in keywords if name not in _GIVEN_OTHERWISE]
+    if unknown := [name for name in spec.options if name not in known]:
+        raise InputError(
+            f"--data {spec}: there is no option {unknown[0]!r}; known are "
+            f"{', '.join(known) or 'none'}"
+        )
+    return {name: typed(name, value, hints[name]) for name, value in spec.options.items()}
+
+
+def _reader(kind: str) -> Callable[..., Dataset[Any]]:
+    module, function = _READERS[kind].split(":")
+    read: Callable[..., Dataset[Any]] = getattr(import_module(f"{__name__}.{module}"), function)
+    return read
 
 
 def _measured(
@@ -59,43 +91,3 @@ def _measured(
         known = database.platforms()
         names = [registry.resolve_platform(name, known) for name in platforms or known]
         return measured(database, names, kernels=kernels, name=Path(path).name, progress=progress)
-
-
-def _nnlqp(path: Path, **options: Any) -> Dataset[Any]:
-    from tvm_costmodel.datasets.nnlqp import nnlqp  # noqa: PLC0415
-
-    return nnlqp(path, **options)
-
-
-def _nasbench101(path: Path, **options: Any) -> Dataset[Any]:
-    from tvm_costmodel.datasets.nasbench101 import nasbench101  # noqa: PLC0415
-
-    return nasbench101(path, **options)
-
-
-def _nasbench201(path: Path, **options: Any) -> Dataset[Any]:
-    from tvm_costmodel.datasets.nasbench201 import nasbench201  # noqa: PLC0415
-
-    return nasbench201(path, **options)
-
-
-def _help(path: Path, **options: Any) -> Dataset[Any]:
-    from tvm_costmodel.datasets.help_devices import help_devices  # noqa: PLC0415
-
-    return help_devices(path, **options)
-
-
-def _cells(path: Path, **options: Any) -> Dataset[Any]:
-    from tvm_costmodel.datasets.arrays import cells_dataset  # noqa: PLC0415
-
-    return cells_dataset(path, **options)
-
-
-FORMATS: dict[str, Callable[..., Dataset[Any]]] = {
-    "nnlqp": _nnlqp,
-    "nasbench101": _nasbench101,
-    "nasbench201": _nasbench201,
-    "help": _help,
-    "cells": _cells,
-}
-"""Readers of public formats by the name that stands before the colon."""

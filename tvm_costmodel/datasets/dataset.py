@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from relay_frontend.errors import InputError
 from tvm_costmodel.predictors import Task
+from tvm_costmodel.predictors.digests import inputs_digest
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
@@ -34,7 +35,7 @@ class Dataset(Generic[InputT]):
         name: for tables.
         task: ``latency`` (inputs are :class:`tvm_costmodel.predictors.base.Network`) or
             ``accuracy`` (:class:`relay_frontend.cells.Cell`).
-        inputs: what predictors see.
+        inputs: what predictors see; see :func:`inputs_digest` for what they must be.
         names: of the inputs, unique on one platform.
         families: the kind of network that each is.
         platforms: that each target belongs to; empty for accuracies.
@@ -88,12 +89,15 @@ class Dataset(Generic[InputT]):
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all names and numbers: other data have another one."""
+        """SHA-256 of all inputs, names and numbers: other data have another one."""
         content = hashlib.sha256(self.task.encode())
         for texts in (self.names, self.families, self.platforms):
             content.update("\0".join(texts).encode())
-        for values in (self.targets, self.expected):
-            content.update(np.ascontiguousarray(values, np.float64).tobytes())
+        for values in (self.targets, self.expected, self.noise, self.is_test):
+            content.update(
+                b"none" if values is None else np.ascontiguousarray(values, np.float64).tobytes()
+            )
+        content.update(inputs_digest(self.inputs).encode())
         return content.hexdigest()
 
     def subset(self, indices: Sequence[int] | npt.NDArray[np.int64]) -> Dataset[InputT]:

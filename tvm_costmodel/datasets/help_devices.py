@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from relay_frontend.errors import InputError
-from tvm_costmodel.datasets.dataset import Dataset, Loading, silent
+from tvm_costmodel.datasets.dataset import Dataset, FloatArray, Loading, silent
 from tvm_costmodel.datasets.files import read_torch
 from tvm_costmodel.datasets.nasbench201_cells import latency_dataset, parse_architecture
 from tvm_costmodel.predictors.base import Network
@@ -44,7 +44,7 @@ def help_devices(
         progress: told after each cell.
 
     Raises:
-        InputError: the folder has another form, or lacks a device.
+        InputError: the folder has another form, or lacks a device or latencies of one.
     """
     if not (folder / _INDEX_FILE).is_file():
         raise InputError(f"no data of HELP in {str(folder)!r}: there is no {_INDEX_FILE}")
@@ -59,15 +59,24 @@ def help_devices(
         )
     texts = sorted(index, key=lambda text: int(index[text]))[:count]
     numbers = [int(index[text]) for text in texts]
-    latencies = {}
-    for device in devices:
-        values = read_torch(folder / "latency" / f"{device}.pt", trust=trust)
-        latencies[device] = np.asarray(values, dtype=np.float64).ravel()[numbers]
+    files = {device: folder / "latency" / f"{device}.pt" for device in devices}
     return latency_dataset(
         [parse_architecture(text) for text in texts],
-        latencies,
+        {device: _latencies(path, numbers, trust=trust) for device, path in files.items()},
         name="help-nasbench201",
         conditions={"source": "HELP (Lee et al., NeurIPS 2021)"},
         eager=True,
         progress=progress,
     )
+
+
+def _latencies(path: Path, numbers: Sequence[int], *, trust: bool) -> FloatArray:
+    """Those of the cells of these numbers, in ms."""
+    values = np.asarray(read_torch(path, trust=trust), dtype=np.float64).ravel()
+    last = max(numbers, default=-1)
+    if last >= len(values):
+        raise InputError(
+            f"{path} has {len(values):,} latencies, and {_INDEX_FILE} a cell of number {last:,}: "
+            "load it down again"
+        )
+    return values[numbers]

@@ -65,7 +65,7 @@ def nasbench201(
         progress: told after each cell.
 
     Raises:
-        InputError: ``path`` is none of them.
+        InputError: ``path`` is none of them, or a folder that lacks files of cells.
     """
     check_image_set(image_set)
     try:
@@ -110,10 +110,15 @@ def _results(path: Path, image_set: str, *, trust: bool, progress: Loading) -> I
 
 
 def _folder(path: Path, count: int, *, trust: bool) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    for index in range(count):
-        file = path / f"{index:06d}.pickle.pbz2"
-        if file.is_file():
-            yield index, read_pickle(file, trust=trust)
+    files = [path / f"{index:06d}.pickle.pbz2" for index in range(count)]
+    if missing := [file.name for file in files if not file.is_file()]:
+        # The first so many of the benchmark's cells would be others.
+        raise InputError(
+            f"{path} lacks the files of {len(missing):,} of {count:,} cells, {missing[0]} first: "
+            "load it down again"
+        )
+    for index, file in enumerate(files):
+        yield index, read_pickle(file, trust=trust)
 
 
 def _mean_accuracy(results: Mapping[str, Any], image_set: str, part: str) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -51,13 +52,17 @@ class Score:
         return float(self.values[metric].std(ddof=1)) if self.num_runs > 1 else None
 
 
-def scores(runs: Sequence[Run], grouping: Grouping) -> dict[str, Score]:
+def scores(
+    runs: Sequence[Run], grouping: Grouping, among: Sequence[Run] | None = None
+) -> dict[str, Score]:
     """The scores of one predictor by group, and those of all networks together as ``all``.
 
     Args:
         runs: of one predictor on one data set by one protocol. A seed whose splits are not all
             there is left out.
         grouping: what makes a group.
+        among: the runs of all predictors that it is compared with, itself included; by default its
+            own. A group of which they test networks that it was not tested on is left out.
 
     Returns:
         ``all`` first, then the groups by name.
@@ -67,10 +72,12 @@ def scores(runs: Sequence[Run], grouping: Grouping) -> dict[str, Score]:
         return {}
     columns = [_Columns.of(group, grouping) for group in complete]
     names = sorted(set(columns[0].group.tolist()))
-    return {
+    found = {
         ALL: _score(columns, None),
         **{name: _score(columns, name) for name in names},
     }
+    sizes = _sizes(runs if among is None else among, grouping)
+    return {name: score for name, score in found.items() if score.num_networks == sizes[name]}
 
 
 def average(parts: Iterable[Score]) -> Score:
@@ -138,6 +145,13 @@ def _complete_seeds(runs: Sequence[Run]) -> list[list[Run]]:
         for _, group in sorted(by_seed.items())
         if {run.key.split for run in group} == splits
     ]
+
+
+def _sizes(runs: Sequence[Run], grouping: Grouping) -> dict[str, int]:
+    """How many networks of each group the splits of ``runs`` test."""
+    one_of_each_split = {run.key.split: run for run in runs}.values()
+    groups = _Columns.of(list(one_of_each_split), grouping).group.tolist()
+    return {ALL: len(groups), **Counter(groups)}
 
 
 def _score(columns: Sequence[_Columns], name: str | None) -> Score:

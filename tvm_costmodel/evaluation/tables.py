@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from relay_frontend.errors import InputError
 from tvm_costmodel.evaluation.protocols import LeaveOneFamilyOut
 from tvm_costmodel.evaluation.rows import Run
-from tvm_costmodel.evaluation.scores import ALL, Metric, Score, average, scores
+from tvm_costmodel.evaluation.scores import ALL, Grouping, Metric, Score, average, scores
 from tvm_costmodel.evaluation.table_notes import notes
 
 AVERAGE = "average"
@@ -76,25 +76,21 @@ def _layout(runs: Sequence[Run]) -> Callable[[Mapping[str, list[Run]]], Iterator
 
 def _families(by_label: Mapping[str, list[Run]]) -> Iterator[str]:
     """Families as rows, all networks together first; averaged over families out of family."""
-    found = {label: scores(runs, "family") for label, runs in by_label.items()}
+    found = _scores(by_label, "family")
     if _leaves_families_out(by_label):
-        for entries in found.values():
-            entries.pop(ALL, None)
-        found = _with_average(found)
+        found = _averaged(found)
     yield from _grouped(found, ("mape", "acc_10"), "family")
 
 
 def _platforms(by_label: Mapping[str, list[Run]]) -> Iterator[str]:
     """Platforms as rows, and their average."""
-    found = {label: scores(runs, "platform") for label, runs in by_label.items()}
-    for entries in found.values():
-        entries.pop(ALL, None)
-    yield from _grouped(_with_average(found), ("mape", "spearman"), "platform")
+    found = _averaged(_scores(by_label, "platform"))
+    yield from _grouped(found, ("mape", "spearman"), "platform")
 
 
 def _accuracies(by_label: Mapping[str, list[Run]]) -> Iterator[str]:
     """Predictors as rows, splits as columns."""
-    found = {label: scores(runs, "split") for label, runs in by_label.items()}
+    found = _scores(by_label, "split")
     splits = [name for name in _group_names(found) if name != ALL]
     yield from _markdown(
         ["predictor", *splits],
@@ -108,19 +104,16 @@ def _accuracies(by_label: Mapping[str, list[Run]]) -> Iterator[str]:
 def _variants(by_label: Mapping[str, list[Run]]) -> Iterator[str]:
     """Variants as rows, with what changes against the first; over families an average."""
     metrics: tuple[Metric, ...] = ("mape", "acc_10", "acc_5")
-    found = {label: _whole(by_label, runs) for label, runs in by_label.items()}
-    first = next(iter(found.values()))
+    found, whole = _scores(by_label, "family"), ALL
+    if _leaves_families_out(by_label):
+        found, whole = _averaged(found), AVERAGE
+    wholes = {label: entries.get(whole) for label, entries in found.items()}
+    first = next(iter(wholes.values()))
     rows = []
-    for number, (label, score) in enumerate(found.items(), start=1):
+    for number, (label, score) in enumerate(wholes.items(), start=1):
         cells = [_cell(score, metric) + _change(score, first, metric) for metric in metrics]
         rows.append([str(number), label, *cells])
     yield from _markdown(["row", "predictor", *(_TITLES[metric] for metric in metrics)], rows)
-
-
-def _whole(by_label: Mapping[str, list[Run]], runs: Sequence[Run]) -> Score | None:
-    entries = scores(runs, "family")
-    whole = entries.pop(ALL, None)
-    return average(entries.values()) if entries and _leaves_families_out(by_label) else whole
 
 
 def _change(score: Score | None, first: Score | None, metric: Metric) -> str:
@@ -134,14 +127,27 @@ def _leaves_families_out(by_label: Mapping[str, list[Run]]) -> bool:
     return protocol.partition("[")[0] == LeaveOneFamilyOut.name
 
 
-def _with_average(found: Mapping[str, dict[str, Score]]) -> dict[str, dict[str, Score]]:
-    """With the average over all groups, for predictors that have been tested on all of them."""
-    groups = _group_names(found)
+def _scores(by_label: Mapping[str, list[Run]], grouping: Grouping) -> dict[str, dict[str, Score]]:
+    """The scores of each predictor, where it was tested on all that another one was."""
+    among = [run for runs in by_label.values() for run in runs]
+    return {label: scores(runs, grouping, among) for label, runs in by_label.items()}
+
+
+def _averaged(found: Mapping[str, dict[str, Score]]) -> dict[str, dict[str, Score]]:
+    """With the average over all groups, each of which counts once, in the place of ``all``.
+
+    Predictors that have not been tested on all groups have none.
+    """
+    parts = {
+        label: {name: score for name, score in entries.items() if name != ALL}
+        for label, entries in found.items()
+    }
+    groups = _group_names(parts)
     return {
         label: {**entries, AVERAGE: average(entries.values())}
         if entries and list(entries) == groups
         else entries
-        for label, entries in found.items()
+        for label, entries in parts.items()
     }
 
 

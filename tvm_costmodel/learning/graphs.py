@@ -9,6 +9,7 @@ Shape suffixes: N nodes, E directed edges, G graphs, C node features, S static f
 # ruff: noqa: N803, N806, N815 (shape suffixes)
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -172,6 +173,17 @@ class GraphStore:
     def num_nodes(self) -> Tensor:
         """Nodes of each graph, ``[num_graphs]``."""
         return self._nodes.sizes_G
+
+    def digest(self) -> str:
+        """SHA-256 of all arrays, as hex."""
+        ragged = {"nodes": self._nodes, **self._edges}
+        if self._groups is not None:
+            ragged["groups"] = self._groups
+        content = hashlib.sha256(" ".join(ragged).encode())
+        flat = (part for rows in ragged.values() for part in (rows.sizes_G, rows.values))
+        for values in (*flat, self._static_GS, self._domain_G):
+            content.update(values.cpu().numpy().tobytes())
+        return content.hexdigest()
 
     def batch(self, index_G: Tensor) -> GraphBatch:
         """The graphs of these positions, in this order."""

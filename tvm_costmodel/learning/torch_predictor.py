@@ -36,7 +36,7 @@ from tvm_costmodel.checkpoint import Saved, from_plain, read_saved, write_saved
 from tvm_costmodel.errors import CheckpointError
 from tvm_costmodel.learning.graphs import Graph, GraphStore
 from tvm_costmodel.learning.losses import Objective, pointwise
-from tvm_costmodel.learning.trainer import TrainingConfig, check_targets, predict_store, train
+from tvm_costmodel.learning.trainer import TrainingConfig, predict_store, train
 from tvm_costmodel.predictors.base import (
     FloatArray,
     InputT,
@@ -45,6 +45,8 @@ from tvm_costmodel.predictors.base import (
     Progress,
     silent,
 )
+from tvm_costmodel.predictors.digests import inputs_digest
+from tvm_costmodel.predictors.examples import checked_targets
 
 SelfT = TypeVar("SelfT", bound="TorchPredictor[Any]")
 
@@ -121,11 +123,11 @@ class TorchPredictor(Predictor[InputT]):
         Raises:
             TrainingError: the loss is no longer finite.
         """
-        check_targets(len(inputs), targets)
+        targets = checked_targets(self.name, inputs, targets)
         graphs = self.encode(inputs)
         held_out = None if validation is None else (self.encode(validation[0]), validation[1])
         model = self._initial_model()
-        self.calibrate(model, GraphStore(graphs), np.asarray(targets, dtype=np.float64))
+        self.calibrate(model, GraphStore(graphs), targets)
         train(
             model,
             graphs,
@@ -133,7 +135,7 @@ class TorchPredictor(Predictor[InputT]):
             self.training,
             objective=self.objective(inputs),
             validation=held_out,
-            identity=f"{self.name} {self.config}",
+            identity=self._identity(inputs),
             progress=progress,
         )
         self._model = model
@@ -203,6 +205,11 @@ class TorchPredictor(Predictor[InputT]):
             "fitted_on": self._fitted_on,
             **self.facts,
         }
+
+    def _identity(self, inputs: Sequence[InputT]) -> str:
+        """Of a training that may be gone on with; kernels are learned from and are in no graph."""
+        known = "" if self.training.state is None else inputs_digest(inputs)
+        return f"{self.name} {self.config} {known}"
 
     def _initial_model(self) -> nn.Module:
         """On the CPU, with weights drawn from the seed; torch's global generator is kept."""

@@ -13,8 +13,9 @@ import json
 import math
 import os
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,6 +28,7 @@ from relay_frontend.errors import CostModelError, InputError
 from tvm_costmodel.learning.graphs import Graph, GraphStore
 from tvm_costmodel.learning.losses import LOSSES, LossName, Objective, pointwise
 from tvm_costmodel.predictors.base import FitEvent, Progress, silent
+from tvm_costmodel.predictors.examples import checked_targets
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -130,8 +132,8 @@ def train(
         config: how.
         objective: loss of a step; by default ``config.loss`` of each graph.
         validation: graphs and targets of which the error is told after each epoch.
-        identity: of what ``config`` does not tell, such as the objective; a state file of another
-            one is not resumed from.
+        identity: of what neither ``config`` nor the graphs and targets tell, such as the objective;
+            a state file of another one is not resumed from.
         progress: told after each epoch.
 
     Raises:
@@ -139,18 +141,15 @@ def train(
             without validation, or a state file of another training.
         TrainingError: the loss is not finite after an epoch.
     """
-    check_targets(len(graphs), targets)
-    if validation is not None:
-        check_targets(len(validation[0]), validation[1])
-    elif config.keep_best or config.patience is not None:
+    learned = _Examples(graphs, targets, config)
+    held_out = None if validation is None else _Examples(*validation, config)
+    if held_out is None and (config.keep_best or config.patience is not None):
         raise InputError("keep_best and patience judge by validation: give a validation set")
-    device = config.torch_device()
     with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-        run = _Run(model.to(device), graphs, targets, config, objective, identity)
-        judge = None if validation is None else _judge(*validation, device)
+        run = _Run(model.to(config.torch_device()), learned, held_out, config, objective, identity)
         for epoch in range(run.resume() + 1, config.epochs + 1):
             loss = run.epoch(epoch)
-            error = None if judge is None else judge(model)
+            error = None if held_out is None else held_out.error(model)
             run.finish(epoch, error)
             progress(FitEvent(step=epoch, steps=config.epochs, loss=loss, validation=error))
             if run.out_of_patience(epoch):
@@ -167,25 +166,6 @@ def learning_rate_factor(step: int, total_steps: int, warmup: float) -> float:
     return (total_steps - step) / (total_steps - warmup_steps)
 
 
-def check_targets(num_inputs: int, targets: FloatArray) -> None:
-    """See that there is something to learn from.
-
-    Raises:
-        InputError: no inputs, another number of targets, or a target that is not positive and
-            finite.
-    """
-    if not num_inputs:
-        raise InputError("training needs at least one input, got none")
-    if np.shape(targets) != (num_inputs,):
-        raise InputError(f"{num_inputs} inputs need as many targets, got {np.shape(targets)}")
-    bad = np.flatnonzero(~(np.isfinite(targets) & (np.asarray(targets) > 0)))
-    if len(bad):
-        raise InputError(
-            f"target {bad[0]} must be a positive number, got {targets[bad[0]]} "
-            f"({len(bad)} of {num_inputs} are not)"
-        )
-
-
 @torch.no_grad()
 def predict_store(model: nn.Module, store: GraphStore) -> FloatArray:
     """Predictions of ``model`` in evaluation mode for all graphs of ``store``, ``[num_graphs]``."""
@@ -200,17 +180,25 @@ def predict_store(model: nn.Module, store: GraphStore) -> FloatArray:
     return predicted.cpu().numpy()
 
 
-def _judge(
-    graphs: Sequence[Graph], targets: FloatArray, device: torch.device
-) -> Callable[[nn.Module], float]:
-    """The mean absolute percentage error of a model on ``graphs``, in %."""
-    store = GraphStore(graphs, device)
-    measured = np.asarray(targets, dtype=np.float64)
+class _Examples:
+    """Graphs with their targets, on the device of a training."""
 
-    def judge(model: nn.Module) -> float:
-        return float(100 * np.abs(predict_store(model, store) / measured - 1).mean())
+    def __init__(
+        self, graphs: Sequence[Graph], targets: FloatArray, config: TrainingConfig
+    ) -> None:
+        self.targets = checked_targets("training", graphs, targets)
+        self.store = GraphStore(graphs, config.torch_device())
 
-    return judge
+    def error(self, model: nn.Module) -> float:
+        """Mean absolute percentage error of ``model``, in %."""
+        predicted = predict_store(model, self.store)
+        return float(100 * np.abs(predicted / self.targets - 1).mean())
+
+    def digest(self) -> str:
+        """SHA-256 of all numbers, as hex."""
+        content = hashlib.sha256(self.store.digest().encode())
+        content.update(self.targets.tobytes())
+        return content.hexdigest()
 
 
 class _Run:
@@ -219,18 +207,19 @@ class _Run:
     def __init__(
         self,
         model: nn.Module,
-        graphs: Sequence[Graph],
-        targets: FloatArray,
+        learned: _Examples,
+        held_out: _Examples | None,
         config: TrainingConfig,
         objective: Objective | None,
         identity: str,
     ) -> None:
         self.config = config
         self.identity = identity
+        self._examples = (learned, held_out)
         self.model = model
-        self.device = config.torch_device()
-        self.store = GraphStore(graphs, self.device)
-        self.targets = torch.tensor(targets, dtype=torch.float32, device=self.device)
+        self.store = learned.store
+        self.device = self.store.device
+        self.targets = torch.tensor(learned.targets, dtype=torch.float32, device=self.device)
         self.objective = objective or pointwise(config.loss)
         self.called: Any = torch.compile(model, dynamic=True) if config.compile else model
         self.optimizer = torch.optim.AdamW(
@@ -239,7 +228,7 @@ class _Run:
             weight_decay=config.weight_decay,
             fused=True,
         )
-        self.steps_per_epoch = math.ceil(len(graphs) / config.batch_size)
+        self.steps_per_epoch = math.ceil(len(self.store) / config.batch_size)
         self.best: dict[str, Tensor] = {}
         self.best_error = math.inf
         self.best_epoch = 0
@@ -302,10 +291,10 @@ class _Run:
             return 0
         try:
             state = torch.load(path, map_location=self.device, weights_only=True)
-            if state["training"] != self._identity():
+            if state["training"] != self._identity:
                 raise InputError(
-                    f"training state {path} belongs to another configuration or training set: "
-                    "remove it to start afresh, or name another file"
+                    f"training state {path} belongs to another configuration, training or "
+                    "validation set: remove it to start afresh, or name another file"
                 )
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
@@ -321,7 +310,7 @@ class _Run:
 
     def _write(self, path: Path, epoch: int) -> None:
         state = {
-            "training": self._identity(),
+            "training": self._identity,
             "epoch": epoch,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -337,11 +326,11 @@ class _Run:
         finally:
             scratch.unlink(missing_ok=True)
 
+    @cached_property
     def _identity(self) -> str:
         """Differs between trainings that must not go on from each other's state."""
         free = {"state", "device", "compile"}
         chosen = {k: v for k, v in asdict(self.config).items() if k not in free}
-        digest = hashlib.sha256(json.dumps([chosen, self.identity], sort_keys=True).encode())
-        digest.update(self.targets.cpu().numpy().tobytes())
-        digest.update(self.store.num_nodes.cpu().numpy().tobytes())
-        return digest.hexdigest()
+        examples = [None if part is None else part.digest() for part in self._examples]
+        known = json.dumps([chosen, self.identity, examples], sort_keys=True)
+        return hashlib.sha256(known.encode()).hexdigest()

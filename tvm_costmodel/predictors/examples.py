@@ -1,4 +1,4 @@
-"""What predictors without torch ask of the examples that they are fitted on."""
+"""What predictors ask of the examples that they are fitted on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def checked_targets(name: str, inputs: Sequence[Any], targets: FloatArray) -> Fl
     """``targets`` as float64, ``[num_inputs]``.
 
     Args:
-        name: of the predictor, for messages.
+        name: of what is fitted, for messages.
         inputs: what they belong to.
         targets: positive finite numbers.
 

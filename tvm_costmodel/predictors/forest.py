@@ -129,6 +129,12 @@ class Forest:
             raise InputError("a forest has branches that lead nowhere")
         return forest
 
+    def _slice(self, roots: IntArray, start: np.int32, end: np.int32) -> Forest:
+        """The trees of ``roots``, whose nodes are those from ``start`` to ``end``."""
+        own = {name: array[start:end] for name, array in self.arrays().items()}
+        links = {name: own[name] - start for name in ("left", "right")}
+        return Forest.from_arrays({**own, **links, "roots": roots - start})
+
 
 def join(forests: Mapping[str, Forest]) -> tuple[dict[str, npt.NDArray[Any]], dict[str, int]]:
     """The arrays of all forests in one set of arrays, and how many trees each of them has."""
@@ -146,21 +152,23 @@ def join(forests: Mapping[str, Forest]) -> tuple[dict[str, npt.NDArray[Any]], di
 
 
 def part(arrays: Mapping[str, npt.NDArray[Any]], num_trees: Mapping[str, int]) -> dict[str, Forest]:
-    """The inverse of :func:`join`; the forests share the arrays.
+    """The inverse of :func:`join`.
 
     Raises:
         InputError: the arrays are no forests, or have another number of trees.
     """
     whole = Forest.from_arrays(arrays)
-    if sum(num_trees.values()) != len(whole.roots):
+    counts = list(num_trees.values())
+    if min(counts, default=0) < 1 or sum(counts) != len(whole.roots):
         raise InputError(
-            f"{sum(num_trees.values())} trees are described, but {len(whole.roots)} are there"
+            f"expected {len(whole.roots)} trees, at least one of each kind, got {dict(num_trees)}"
         )
-    ends = np.cumsum(list(num_trees.values()))
-    roots = dict(zip(num_trees, np.split(whole.roots, ends[:-1]), strict=True))
+    roots = np.split(whole.roots, np.cumsum(counts)[:-1])
+    starts = [own[0] for own in roots]  # a forest's nodes begin with its first root
+    ends = [*starts[1:], len(whole.left)]
     return {
-        kind: Forest(own, whole.left, whole.right, whole.feature, whole.threshold)
-        for kind, own in roots.items()
+        kind: whole._slice(own, start, end)
+        for kind, own, start, end in zip(num_trees, roots, starts, ends, strict=True)
     }
 
 

@@ -15,7 +15,13 @@ import numpy as np
 from relay_frontend.costs import TRANSCENDENTALS
 from relay_frontend.graph import TensorType
 from relay_frontend.kernel import Kernel
-from relay_frontend.tiling import largest_divisor, stalls
+from relay_frontend.tiling import (
+    largest_divisor,
+    stalls,
+    tile_of_image,
+    tile_of_matmul,
+    tile_of_product,
+)
 from tvm_costmodel.predictors.base import FloatArray
 from tvm_costmodel.predictors.configurations import kernel_configurations
 
@@ -31,7 +37,6 @@ _NUM_PLAIN = 14  # extents without blocks, and strides, among kernel_configurati
 _NUM_EXTENTS = 12  # of which these are extents
 _UNROLLED = 31  # topi.x86 unrolls rows by their largest divisor up to it
 _LANES = 16  # numbers of float32 in a vector of AVX-512
-_PRODUCT_ROWS = 8  # a dense kernel unrolls their largest power of two up to it
 _RISING = ("FLOPs", "bytes read", "bytes written")  # the first three columns after the words
 
 
@@ -129,25 +134,16 @@ def _tile(kernel: Kernel) -> tuple[int, int]:
     words = kernel_words(kernel)
     shape = _three(kernel)[2]
     if "conv2d" in words:
-        return _tile_of_convolution(kernel)
+        plain = [int(extent) for extent in kernel_configurations([kernel])[0, :_NUM_EXTENTS]]
+        data, weight, result = plain[:4], plain[4:8], plain[8:]
+        groups = data[1] // max(weight[1], 1)
+        pointwise = weight[2:] == [1, 1]
+        return tile_of_image(result[1], groups, result[2:], _LANES, _UNROLLED, pointwise=pointwise)
     if "dense" in words:
-        packed = largest_divisor((0, *shape)[-1], 2 * _LANES)
-        unrolled = math.gcd(math.prod(shape[:-1]), _PRODUCT_ROWS)
-        return (1, _UNROLLED) if packed % _LANES else (_LANES, unrolled * (packed // _LANES))
+        return tile_of_product((0, *shape)[-1], math.prod(shape[:-1]), _LANES, _UNROLLED)
     if "matmul" in words:
-        return 2, 1
+        return tile_of_matmul(_LANES)
     return max(1, largest_divisor((0, *shape)[-1], _LANES)), _UNROLLED
-
-
-def _tile_of_convolution(kernel: Kernel) -> tuple[int, int]:
-    plain = [int(extent) for extent in kernel_configurations([kernel])[0, :_NUM_EXTENTS]]
-    data, weight, result = plain[:4], plain[4:8], plain[8:]
-    groups = data[1] // max(weight[1], 1)
-    channels = result[1] // groups if 1 < groups < result[1] else result[1]
-    unrolled = max(1, largest_divisor(result[3], _UNROLLED))
-    if weight[2:] == [1, 1]:
-        unrolled *= max(1, largest_divisor(result[2], _UNROLLED // unrolled))
-    return max(1, largest_divisor(channels, _LANES)), unrolled
 
 
 def _three(kernel: Kernel) -> list[tuple[int, ...]]:

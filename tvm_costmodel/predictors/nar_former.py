@@ -32,9 +32,8 @@ from torch import Tensor, nn
 from relay_frontend.cells import (
     Cell,
     CellTokenConfig,
+    isomorphic_copies,
     nerf_encoding,
-    random_order,
-    relabel,
     tokenize_cell,
 )
 from relay_frontend.tokens import TokenConfig, position_encoding, tokenize
@@ -171,11 +170,7 @@ class AccuracyNarFormer(_NarFormer[Cell]):
 
     def objective(self, inputs: Sequence[Cell]) -> Objective:
         rng = np.random.default_rng(self.training.seed)
-        copies = [
-            relabel(cell, random_order(cell, rng))
-            for cell in inputs
-            for _ in range(self.config.copies)
-        ]
+        copies = isomorphic_copies(inputs, self.config.copies, rng)
         return RankingAndConsistency(self.training.loss, self.encode(copies), len(inputs))
 
 

@@ -9,12 +9,21 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
-from types import NoneType
-from typing import Any, TypeVar, get_args, get_type_hints
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from relay_frontend.errors import InputError
 
 ConfigT = TypeVar("ConfigT")
+
+_WORDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    Path: "a path",
+}
 
 
 def parse_options(text: str) -> dict[str, Any]:
@@ -40,9 +49,9 @@ def override(config: ConfigT, options: Mapping[str, Any]) -> tuple[ConfigT, dict
         options: values by field or by path.
 
     Raises:
-        InputError: several fields have the name, or a value is of another type than the present.
+        InputError: several fields have the name, or a value is of another type than the field.
     """
-    paths = {path: (value, optional) for path, value, optional in _paths(config)}
+    paths = dict(_paths(config))
     left: dict[str, Any] = {}
     changes: dict[str, Any] = {}
     for name, value in options.items():
@@ -52,7 +61,7 @@ def override(config: ConfigT, options: Mapping[str, Any]) -> tuple[ConfigT, dict
         if len(matches) > 1:
             raise InputError(f"option {name!r} could be any of {', '.join(matches)}: say which")
         if matches:
-            changes[matches[0]] = _like(*paths[matches[0]], value, name)
+            changes[matches[0]] = typed(name, value, paths[matches[0]])
         else:
             left[name] = value
     return _changed(config, changes), left
@@ -60,7 +69,32 @@ def override(config: ConfigT, options: Mapping[str, Any]) -> tuple[ConfigT, dict
 
 def known_options(*configs: object) -> list[str]:
     """Paths of all fields of some configurations, for messages."""
-    return sorted({path for config in configs for path, _, _ in _paths(config)})
+    return sorted({path for config in configs for path, _ in _paths(config)})
+
+
+def typed(name: str, value: Any, hint: Any) -> Any:
+    """``value`` in the type that ``hint`` annotates, as far as nothing is lost by it.
+
+    Args:
+        name: of the option, for messages.
+        value: of the option, see :func:`parse_options`.
+        hint: a plain type, a path, a choice of texts, several of one of them as ``tuple[X, ...]``,
+            or any of these or None.
+
+    Raises:
+        InputError: it is of another type.
+    """
+    optional = get_origin(hint) in {Union, UnionType}
+    kind = next(part for part in get_args(hint) if part is not NoneType) if optional else hint
+    if value is None and optional:
+        return None
+    try:
+        return _several(value, kind) if get_origin(kind) is tuple else _single(value, kind)
+    except TypeError:
+        raise InputError(
+            f"option {name!r} is {value!r}, but {_expected(kind)}{' or none' if optional else ''} "
+            "was expected"
+        ) from None
 
 
 def _plain(text: str) -> Any:
@@ -72,8 +106,8 @@ def _plain(text: str) -> Any:
         return text
 
 
-def _paths(config: object, prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
-    """Path and value of each field, and whether it may be None."""
+def _paths(config: object, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Path and annotated type of each field."""
     assert is_dataclass(config)
     hints = get_type_hints(type(config))
     for field in fields(config):
@@ -81,25 +115,36 @@ def _paths(config: object, prefix: str = "") -> Iterator[tuple[str, Any, bool]]:
         if is_dataclass(value):
             yield from _paths(value, f"{prefix}{field.name}.")
         else:
-            yield f"{prefix}{field.name}", value, NoneType in get_args(hints[field.name])
+            yield f"{prefix}{field.name}", hints[field.name]
 
 
-def _like(present: object, optional: bool, value: Any, name: str) -> Any:
-    """``value`` in the type of the present one, as far as nothing is lost by it."""
-    if isinstance(present, tuple) and not isinstance(value, tuple):
-        return () if value is None else (value,)
-    if isinstance(present, str) and value is None:
+def _several(value: Any, kind: Any) -> tuple[Any, ...]:
+    """One value is several too; None are none."""
+    values = value if isinstance(value, tuple) else () if value is None else (value,)
+    return tuple(_single(one, get_args(kind)[0]) for one in values)
+
+
+def _single(value: Any, kind: Any) -> Any:
+    """``value`` as ``kind``; TypeError where it is none."""
+    if get_origin(kind) is Literal:
+        kind = str  # which of them, the configuration knows
+    if kind is str and value is None:
         return "none"  # the name of a choice
-    if isinstance(present, float) and isinstance(value, int) and not isinstance(value, bool):
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    if isinstance(value, bool) and kind is not bool:
+        raise TypeError
+    if kind is float and isinstance(value, int):
         return float(value)
-    if value is None and optional:
-        return None
-    if present is not None and type(value) is not type(present):
-        raise InputError(
-            f"option {name!r} is {value!r}, but a {type(present).__name__} such as {present!r} was "
-            "expected"
-        )
+    if not isinstance(value, kind):
+        raise TypeError
     return value
+
+
+def _expected(kind: Any) -> str:
+    if get_origin(kind) is tuple:
+        return f"{_expected(get_args(kind)[0])}, or several joined by +,"
+    return " or ".join(get_args(kind)) if get_origin(kind) is Literal else _WORDS[kind]
 
 
 def _changed(config: Any, changes: Mapping[str, Any], prefix: str = "") -> Any:

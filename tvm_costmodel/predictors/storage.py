@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,36 @@ from tvm_costmodel.errors import CheckpointError
 VERSION_KEY = "format_version"
 
 
-def write_directory(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Write ``files`` by name as a new ``directory``: all of them or none.
+@contextmanager
+def new_directory(directory: Path) -> Iterator[Path]:
+    """Where to make what becomes ``directory`` as a whole at the end, unless an error is raised.
 
     Raises:
         CheckpointError: ``directory`` exists and is not an empty directory.
     """
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".predictor-") as scratch:
-        written = Path(scratch) / "predictor"
-        written.mkdir()
-        for name, content in files.items():
-            (written / name).write_bytes(content)
+        made = Path(scratch) / "predictor"
+        yield made
         try:
-            written.rename(directory)
+            made.rename(directory)
         except OSError as error:
             raise CheckpointError(
                 f"cannot write predictor {directory}: {error.strerror}; a predictor is never "
                 "overwritten: remove it or choose another directory"
             ) from error
+
+
+def write_directory(directory: Path, files: Mapping[str, bytes]) -> None:
+    """Write ``files`` by name as a new ``directory``: all of them or none.
+
+    Raises:
+        CheckpointError: ``directory`` exists and is not an empty directory.
+    """
+    with new_directory(directory) as made:
+        made.mkdir()
+        for name, content in files.items():
+            (made / name).write_bytes(content)
 
 
 def read_bytes(directory: Path, name: str) -> bytes:

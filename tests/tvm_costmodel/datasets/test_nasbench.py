@@ -167,13 +167,16 @@ def test_nasbench201_reads_natsbench(tmp_path):
 
     folder = tmp_path / "NATS-simple"
     folder.mkdir()
-    write_pickle(folder / "meta.pickle.pbz2", {"meta_archs": list(TEXTS)})
+    write_pickle(folder / "meta.pickle.pbz2", {"meta_archs": list(TEXTS[:2])})
     for index, info in infos.items():
         write_pickle(folder / f"{index:06d}.pickle.pbz2", info)
     check_accuracies(nasbench201(folder))
     hundred = nasbench201(folder, image_set="cifar100")
     assert hundred.targets == pytest.approx([0.80, 0.90])
     assert hundred.expected == pytest.approx([0.78, 0.88])
+    (folder / "000000.pickle.pbz2").unlink()
+    with pytest.raises(InputError, match=r"lacks the files of 1 of 2 cells, 000000\.pickle\.pbz2"):
+        nasbench201(folder)
 
 
 def test_nasbench201_reads_the_export_too(tmp_path):
@@ -255,6 +258,9 @@ def test_help_has_a_latency_of_every_cell_for_each_device(tmp_path):
     assert open_dataset(f"help:{tmp_path}[count=1]", ["fpga"]).names == (TEXTS[0],)
     with pytest.raises(InputError, match="no device gpu; there are 1080ti_32, fpga"):
         open_dataset(f"help:{tmp_path}", ["gpu"])
+    torch.save([1.0, 2.0], tmp_path / "latency" / "fpga.pt")
+    with pytest.raises(InputError, match=r"fpga\.pt has 2 latencies, and .* a cell of number 2"):
+        open_dataset(f"help:{tmp_path}", ["fpga"])
 
 
 def arrays(**more):

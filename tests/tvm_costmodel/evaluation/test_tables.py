@@ -9,6 +9,7 @@ pytest.importorskip("pyarrow", reason="runs are written as Parquet")
 
 from relay_frontend.errors import InputError
 from tests.tvm_costmodel.evaluation.examples import biased, numbers
+from tvm_costmodel.cli.evaluating import rows_of
 from tvm_costmodel.evaluation.protocols import Fixed, InDomain, LeaveOneFamilyOut
 from tvm_costmodel.evaluation.rows import RunStore
 from tvm_costmodel.evaluation.runs import evaluate
@@ -138,6 +139,29 @@ def test_variants_of_one_predictor_make_an_ablation(run):
     assert cells[3] == [
         "2", "net[gnn=false]", "12.00 (+4.00)", "0.00 (-100.00)", "0.00 (+0.00)",
     ]  # fmt: skip
+
+
+def test_no_average_of_a_variant_over_families_that_were_not_all_tested(run):
+    candidates = [biased("net[width=1]", 1.04)[0], biased("net[width=2]", 1.2)[0]]
+    runs = run(candidates, seeds=2)
+    lacking = [r for r in runs if (r.key.label, r.key.split) != ("net[width=2]", "c")]
+    assert rows(table(runs))[3][2] == "20.00 ± 0.00 / 20.00 (+16.00)"
+    assert rows(table(lacking))[2:4] == [
+        ["1", "net[width=1]", "4.00 ± 0.00 / 4.00", "100.00 ± 0.00 / 100.00",
+         "100.00 ± 0.00 / 100.00"],
+        ["2", "net[width=2]", "-", "-", "-"],
+    ]  # fmt: skip
+    lacking.reverse()  # nothing is compared with a first that has no average
+    assert [row[2] for row in rows(table(lacking))[2:4]] == ["-", "4.00 ± 0.00 / 4.00"]
+
+
+def test_parts_of_the_networks_are_not_compared_with_all(run):
+    candidates = [biased("one", 1.04)[0], biased("two", 1.2, name="other")[0]]
+    runs = run(candidates, InDomain(parts=2, folds=2), seeds=1)
+    lacking = [r for r in runs if (r.key.label, r.key.split) != ("two", "part 2")]
+    assert [row[2:4] for row in rows(table(lacking))[2:4]] == [["4.00", "-"]] * 2
+    assert {row["predictor"] for row in rows_of(lacking)} == {"one"}
+    assert len(rows_of(runs)) == 2 * 5
 
 
 def test_accuracies_make_table_4_with_a_column_for_each_training_set(run):

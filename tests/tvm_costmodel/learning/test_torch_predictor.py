@@ -147,6 +147,18 @@ def test_training_of_another_configuration_is_not_resumed(tmp_path: Path) -> Non
         _Numbers(other, training).fit(INPUTS, TARGETS)
 
 
+class _Magnitudes(_Numbers):
+    def encode(self, inputs: Sequence[float]) -> list[Graph]:
+        return super().encode([abs(value) for value in inputs])
+
+
+def test_training_on_inputs_that_only_look_the_same_is_not_resumed(tmp_path: Path) -> None:
+    training = replace(TRAINING, state=tmp_path / "state.pt")
+    _Magnitudes(CONFIG, training).fit(INPUTS, TARGETS)
+    with pytest.raises(InputError, match=r"state\.pt belongs to another configuration"):
+        _Magnitudes(CONFIG, training).fit([-value for value in INPUTS], TARGETS)
+
+
 def test_predictions_do_not_depend_on_how_many_are_asked_for(fitted: _Numbers) -> None:
     many = fitted.predict(INPUTS * 20)
     np.testing.assert_allclose(many, np.tile(fitted.predict(INPUTS), 20), rtol=1e-6)
@@ -195,5 +207,5 @@ def test_facts_must_be_plain(fitted: _Numbers, tmp_path: Path) -> None:
 
 
 def test_targets_must_be_positive() -> None:
-    with pytest.raises(InputError, match="target 0 must be a positive number"):
+    with pytest.raises(InputError, match="numbers: targets must be positive finite numbers"):
         _Numbers(CONFIG, TRAINING).fit([1.0], np.array([0.0]))

@@ -155,6 +155,33 @@ def test_state_of_another_training_is_refused(tmp_path: Path, change: dict[str, 
         trained(replace(config, **change))
 
 
+def _with(what: str) -> list[Graph]:
+    """The graphs of which the first has something else, and as many nodes and edges as before."""
+    first, *others = FEW[0]
+    other = {
+        "node_features": first.node_features + 1,
+        "edge_index": first.edge_index[::-1].copy(),
+        "static_features": first.static_features + 1,
+    }[what]
+    return [replace(first, **{what: other}), *others]
+
+
+@pytest.mark.parametrize("what", ["node_features", "edge_index", "static_features"])
+def test_state_of_other_graphs_is_refused(tmp_path: Path, what: str) -> None:
+    config = replace(SHORT, state=tmp_path / "state.pt")
+    trained(config)
+    with pytest.raises(InputError, match=r"state\.pt belongs to another configuration"):
+        train(seeded_model(SMALL, 1), _with(what), FEW[1], config)
+
+
+def test_state_of_another_validation_set_is_refused(tmp_path: Path) -> None:
+    config = replace(SHORT, state=tmp_path / "state.pt", keep_best=True)
+    trained(config, validation=FEW)
+    for other in ((_with("node_features"), FEW[1]), (FEW[0], FEW[1] + 1)):
+        with pytest.raises(InputError, match=r"state\.pt belongs to .* validation set"):
+            trained(config, validation=other)
+
+
 def test_state_of_another_model_is_refused(tmp_path: Path) -> None:
     config = replace(SHORT, state=tmp_path / "state.pt")
     trained(config)
@@ -219,16 +246,31 @@ def test_bfloat16_learns_nearly_the_same() -> None:
     assert losses[1] == pytest.approx(losses[0], rel=0.1)
 
 
-def test_compiled_model_takes_batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[dict[str, Any]] = []
+class _Compiled(nn.Module):
+    """Stands for what torch.compile gives: its forward pass is another one, and nothing else."""
 
-    def compiled(model: nn.Module, **options: Any) -> Any:
-        calls.append(options)
-        return model
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self._orig_mod = model
+        self.calls = 0
+
+    def forward(self, batch: Any) -> Any:
+        self.calls += 1
+        return self._orig_mod(batch)
+
+
+def test_compiled_model_takes_batches_of_any_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[_Compiled, dict[str, Any]]] = []
+
+    def compiled(model: nn.Module, **options: Any) -> nn.Module:
+        made.append((_Compiled(model), options))
+        return made[-1][0]
 
     monkeypatch.setattr(torch, "compile", compiled)
     assert same(trained(replace(SHORT, compile=True)), trained(SHORT))
-    assert calls == [{"dynamic": True}]
+    ((model, options),) = made
+    assert model.calls == 2 * 3  # epochs of 4, 4 and 2 graphs
+    assert options == {"dynamic": True}
 
 
 def test_objective_of_a_predictor_takes_the_place_of_the_loss() -> None:
@@ -259,17 +301,17 @@ def test_learning_rate_rises_over_the_warmup_and_falls_to_zero() -> None:
 def test_target_that_is_no_positive_number_is_refused(target: float) -> None:
     targets = FEW[1].copy()
     targets[1] = target
-    with pytest.raises(InputError, match="target 1 must be a positive number"):
+    with pytest.raises(InputError, match=r"positive finite numbers, but number 1 is"):
         train(NarFormerV2(SMALL), FEW[0], targets, SHORT)
 
 
 def test_training_on_nothing_is_refused() -> None:
-    with pytest.raises(InputError, match="at least one input"):
+    with pytest.raises(InputError, match="at least one example"):
         train(NarFormerV2(SMALL), [], np.zeros(0), SHORT)
 
 
 def test_another_number_of_targets_is_refused() -> None:
-    with pytest.raises(InputError, match="10 inputs need as many targets"):
+    with pytest.raises(InputError, match="expected 10 targets, one for each input"):
         train(NarFormerV2(SMALL), FEW[0], FEW[1][:3], SHORT)
 
 

@@ -43,6 +43,7 @@ def test_forests_share_one_set_of_arrays():
     arrays, num_trees = join(forests)
     for kind, again in part(arrays, num_trees).items():
         np.testing.assert_array_equal(again.predict(ROWS), forests[kind].predict(ROWS))
+        assert len(again.left) == len(forests[kind].left)
 
 
 def test_arrays_that_are_no_forest_are_refused():
@@ -51,5 +52,6 @@ def test_arrays_that_are_no_forest_are_refused():
         part({**arrays, "left": arrays["left"] + 1}, num_trees)
     with pytest.raises(InputError, match="lacks the arrays"):
         part({"left": arrays["left"]}, num_trees)
-    with pytest.raises(InputError, match="8 trees are described, but 7"):
-        part(arrays, {"a": 8})
+    for wrong in ({"a": 8}, {"a": 7, "b": 0}):
+        with pytest.raises(InputError, match="expected 7 trees, at least one of each kind, got"):
+            part(arrays, wrong)

@@ -33,6 +33,16 @@ def test_each_kind_of_kernel_has_its_forest(fitted):
     assert fitted.describe()["trees"] == 20 * (len(kinds) + 1)
 
 
+def test_a_loaded_predictor_is_saved_in_equal_bytes(fitted, tmp_path):
+    fitted.save(tmp_path / "first")
+    NnMeter.load(tmp_path / "first").save(tmp_path / "second")
+    saved = [
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for name in ("first", "second")
+    ]
+    assert saved[0] == saved[1]
+
+
 def test_kernels_are_guessed_where_they_are_not_known(fitted):
     unknown = [replace(network, kernels=None, kernel_ms=None) for network in NETWORKS]
     np.testing.assert_array_equal(fitted.predict(unknown), fitted.predict(NETWORKS))

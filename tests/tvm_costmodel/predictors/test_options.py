@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -19,7 +20,10 @@ class Inner:
     high: int = 1
     kind: Literal["none", "some"] = "some"
     bounds: tuple[int, ...] = (1, 2)
+    labels: tuple[str, ...] = ()
     rate: float | None = 0.5
+    patience: int | None = None
+    state: Path | None = None
 
     def __post_init__(self) -> None:
         if self.low >= self.high:
@@ -75,8 +79,33 @@ def test_none_is_no_value_no_values_or_the_name_of_a_choice():
 
 
 def test_none_is_refused_where_a_value_is_needed():
-    with pytest.raises(InputError, match="'weight' is None, but a float such as"):
+    with pytest.raises(InputError, match="'weight' is None, but a number was expected"):
         changed("weight=none")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("inner.patience=ten", "'inner.patience' is 'ten', but a whole number or none was"),
+        ("inner.patience=true", "is True, but a whole number or none was"),
+        ("inner.rate=fast", "is 'fast', but a number or none was"),
+        ("inner.bounds=a", "is 'a', but a whole number, or several joined by [+], was"),
+        ("inner.bounds=1+a", r"is \(1, 'a'\), but a whole number, or several"),
+        ("inner.low=1+2", r"is \(1, 2\), but a whole number was"),
+        ("inner.kind=3", "is 3, but none or some was"),
+        ("inner.state=3", "is 3, but a path or none was"),
+    ],
+)
+def test_a_value_of_another_type_is_named_with_what_was_expected(text, message):
+    with pytest.raises(InputError, match=message):
+        changed(text)
+
+
+def test_a_value_gets_the_type_of_its_field():
+    inner = changed("inner.rate=1,inner.state=run.pt,inner.labels=input+none").inner
+    assert isinstance(inner.rate, float)
+    assert inner.state == Path("run.pt")
+    assert inner.labels == ("input", "none")
 
 
 def test_one_value_or_several_make_a_tuple():

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from relay_frontend.errors import InputError
 from tvm_costmodel.learning.graphs import GraphBatch, IntArray, Ragged
 from tvm_costmodel.learning.losses import LOSSES, LossName
 from tvm_costmodel.predictors.base import FloatArray
@@ -39,6 +40,9 @@ class LatencyAndKernels:
         shrinkage: weight of the squared logarithm of what an operator contributes over its prior,
             mean over the operators. Only the sum of a kernel's operators is known, so that an
             activation could take what its convolution does, and would then be dear alone too.
+
+    Raises:
+        InputError: when it is called, the model is one that ``torch.compile`` has made.
     """
 
     def __init__(
@@ -65,6 +69,12 @@ class LatencyAndKernels:
         index_G: Tensor,
         _: torch.Generator,
     ) -> Tensor:
+        if hasattr(model, "_orig_mod"):
+            # Torch compiles the forward pass alone, which is not asked here.
+            raise InputError(
+                "compile=true does nothing where contributions of operators are learned: leave it "
+                "out, or learn latencies alone, with kernel_weight=0 and shrinkage=0"
+            )
         if self._measured is None or self._measured.device != y_G.device:
             self._measured = Ragged(self._parts, y_G.device)
         measured_K2, graph_K = self._measured.take(index_G)

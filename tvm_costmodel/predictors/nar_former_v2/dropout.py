@@ -19,7 +19,7 @@ from tvm_costmodel.learning.losses import Objective
 
 
 class OperatorDropout:
-    """An objective on batches of which some operators are known by their category alone.
+    """Makes some operators of a batch known by their category alone.
 
     Of each graph, each operator is dropped with a probability, wherever it occurs: its token gets
     the type of its category and no attributes, as :func:`relay_frontend.tokens.tokenize` writes it
@@ -27,32 +27,19 @@ class OperatorDropout:
     for operators that no training network has.
 
     Args:
-        objective: of the batches.
-        tokens: their encoding, with one-hot types.
+        tokens: the encoding of the batches, with one-hot types.
         probability: of each operator in each graph.
     """
 
-    def __init__(self, objective: Objective, tokens: TokenConfig, probability: float) -> None:
-        self._objective = objective
+    def __init__(self, tokens: TokenConfig, probability: float) -> None:
         self._probability = probability
         names = list(vocabulary.OPERATORS)[: vocabulary.SIZES[tokens.vocabulary]]
         categories = [vocabulary.index(vocabulary.OPERATORS[name].category) for name in names]
         self._category_T = torch.tensor(categories)
         self._blank_C = _blank(tokens)
 
-    def __call__(
-        self,
-        model: nn.Module,
-        batch: GraphBatch,
-        y_G: Tensor,
-        index_G: Tensor,
-        generator: torch.Generator,
-    ) -> Tensor:
-        dropped = replace(batch, node_features_NC=self._drop(batch, generator))
-        return self._objective(model, dropped, y_G, index_G, generator)
-
-    def _drop(self, batch: GraphBatch, generator: torch.Generator) -> Tensor:
-        """The tokens of ``batch`` without what is dropped, ``[N, C]``."""
+    def __call__(self, batch: GraphBatch, generator: torch.Generator) -> GraphBatch:
+        """``batch`` without what is dropped."""
         tokens_NC = batch.node_features_NC
         size = len(self._category_T)
         drawn_GT = torch.rand(batch.num_graphs, size, generator=generator) < self._probability
@@ -64,7 +51,23 @@ class OperatorDropout:
         rest_NC = tokens_NC[:, size:]
         hide_NC = drop_N[:, None] & blank_C.isfinite()
         rest_NC = torch.where(hide_NC, blank_C.nan_to_num(), rest_NC)
-        return torch.cat([types_NT.to(rest_NC.dtype), rest_NC], dim=1)
+        return replace(
+            batch, node_features_NC=torch.cat([types_NT.to(rest_NC.dtype), rest_NC], dim=1)
+        )
+
+    def before(self, objective: Objective) -> Objective:
+        """``objective`` of batches without what is dropped."""
+
+        def of_dropped(
+            model: nn.Module,
+            batch: GraphBatch,
+            y_G: Tensor,
+            index_G: Tensor,
+            generator: torch.Generator,
+        ) -> Tensor:
+            return objective(model, self(batch, generator), y_G, index_G, generator)
+
+        return of_dropped
 
 
 def _blank(tokens: TokenConfig) -> Tensor:

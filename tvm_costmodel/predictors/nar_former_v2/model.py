@@ -100,10 +100,18 @@ class NarFormerV2(nn.Module):
         return contribution_N * self.scale
 
     @torch.no_grad()
-    def calibrate(self, store: GraphStore, targets: FloatArray) -> None:
-        """Set the scales that depend on the training data: of the features, and of the latency."""
+    def calibrate(
+        self, store: GraphStore, targets: FloatArray, nodes_NC: Tensor | None = None
+    ) -> None:
+        """Set the scales that depend on the training data: of the features, and of the latency.
+
+        Args:
+            store: the graphs to learn from.
+            targets: theirs, ``[num_graphs]``.
+            nodes_NC: features of their nodes where learning sees other ones than ``store`` holds.
+        """
         for norm, values in (
-            (self.input_norm, store.node_features),
+            (self.input_norm, store.node_features if nodes_NC is None else nodes_NC),
             (self.static_norm, store.static_features),
         ):
             if isinstance(norm, Standardize):

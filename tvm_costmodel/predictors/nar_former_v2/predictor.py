@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from relay_frontend.cells import Cell, random_order, relabel, tokenize_cell
+from relay_frontend.cells import Cell, isomorphic_copies, tokenize_cell
 from relay_frontend.errors import InputError
 from relay_frontend.fusion import fuse
 from relay_frontend.tokens import GraphTokens, tokenize
@@ -105,7 +105,13 @@ class LatencyNarFormerV2(TorchPredictor[Network]):
     def calibrate(self, model: nn.Module, store: GraphStore, targets: FloatArray) -> None:
         """See :meth:`TorchPredictor.calibrate`."""
         assert isinstance(model, NarFormerV2)
-        model.calibrate(store, targets)
+        nodes = None
+        if self.config.operator_dropout:
+            # Dropped operators alone have the type of a category: unseen, it would mean nothing.
+            generator = torch.Generator().manual_seed(self.training.seed)
+            whole = store.batch(torch.arange(len(store)))
+            nodes = self._dropout(whole, generator).node_features_NC
+        model.calibrate(store, targets, nodes)
         if isinstance(prior := getattr(model.readout, "prior", None), CostPrior):
             costs = prior_costs(store.node_features.double()).numpy()
             prior.calibrate(*measured_rows(costs, self._groups, self._measured, targets))
@@ -128,9 +134,11 @@ class LatencyNarFormerV2(TorchPredictor[Network]):
             objective = LatencyAndKernels(
                 self.training.loss, config.kernel_weight, self._measured, config.shrinkage
             )
-        if config.operator_dropout:
-            objective = OperatorDropout(objective, config.tokens, config.operator_dropout)
-        return objective
+        return self._dropout.before(objective) if config.operator_dropout else objective
+
+    @property
+    def _dropout(self) -> OperatorDropout:
+        return OperatorDropout(self.config.tokens, self.config.operator_dropout)
 
     def contributions(self, network: Network) -> FloatArray:
         """What each operator of ``network`` adds to its latency in ms, ``[num_nodes]``.
@@ -230,9 +238,5 @@ class AccuracyNarFormerV2(TorchPredictor[Cell]):
         if not self.config.copies:
             return super().objective(inputs)
         rng = np.random.default_rng(self.training.seed)
-        copies = [
-            relabel(cell, random_order(cell, rng))
-            for cell in inputs
-            for _ in range(self.config.copies)
-        ]
+        copies = isomorphic_copies(inputs, self.config.copies, rng)
         return RankingAndConsistency(self.training.loss, self.encode(copies), len(inputs))

@@ -9,6 +9,7 @@ pytest.importorskip("torch")
 
 import torch
 
+from relay_frontend.errors import InputError
 from tvm_costmodel.learning.graphs import Graph, GraphBatch
 from tvm_costmodel.predictors.matching import MeasuredShares
 from tvm_costmodel.predictors.nar_former_v2.attribution import LatencyAndKernels, measured_rows
@@ -71,6 +72,14 @@ def test_the_loss_of_kernels_is_that_of_the_formula() -> None:
     loss.backward()
     assert model.answers.grad is not None
     assert model.answers.grad.isfinite().all()
+
+
+def test_a_compiled_model_is_refused_whose_contributions_are_not_compiled() -> None:
+    batch = GraphBatch.from_graphs([_graph([0, 0, 1, 2])])
+    objective = LatencyAndKernels("relative-squared", 1.0, [TWO_PARTS])
+    compiled = torch.compile(Contributions([1.0] * 4), dynamic=True)
+    with pytest.raises(InputError, match="compile=true does nothing where contributions"):
+        objective(compiled, batch, torch.tensor([10.0]), torch.tensor([0]), torch.Generator())
 
 
 def test_contributions_are_held_near_the_prior_where_there_is_one() -> None:

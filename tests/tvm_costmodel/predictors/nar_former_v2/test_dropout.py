@@ -34,7 +34,7 @@ def seen_by_the_objective(tokens: TokenConfig, probability: float, seed: int = 0
         seen.append(batch.node_features_NC)
         return y_G.sum()
 
-    dropout = OperatorDropout(objective, tokens, probability)
+    dropout = OperatorDropout(tokens, probability).before(objective)
     batch = GraphBatch.from_graphs([as_graph(tokenize(g, tokens)) for g in NETWORKS])
     generator = torch.Generator().manual_seed(seed)
     dropout(torch.nn.Identity(), batch, torch.ones(4), torch.arange(4), generator)

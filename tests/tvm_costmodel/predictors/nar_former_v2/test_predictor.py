@@ -16,6 +16,7 @@ import torch
 from relay_frontend.errors import InputError
 from relay_frontend.fusion import fuse
 from relay_frontend.tokens import NUM_COSTS, tokenize
+from relay_frontend.vocabulary import OPERATORS, index
 from tests.tvm_costmodel.predictors.networks import (
     OTHER_PLATFORM,
     PLATFORM,
@@ -159,6 +160,16 @@ def test_operators_that_no_training_network_has_count_as_their_category() -> Non
     assert set(predictor.config.tokens.operators) == known
     unnamed = best(operator_dropout=0.0)
     assert unnamed.config.tokens.operators == ()
+
+
+def test_categories_of_operators_that_no_training_network_has_are_told_apart() -> None:
+    predictor = best(operator_dropout=0.5)
+    categories = [OPERATORS[known].category for known in ("conv2d", "relu")]
+    rows = torch.zeros(2, predictor.config.tokens.num_features)
+    for row, category in enumerate(categories):
+        rows[row, index(category)] = 1.0
+    seen = predictor.model.input_norm(rows)
+    assert (seen[0] != seen[1]).nonzero().ravel().tolist() == sorted(map(index, categories))
 
 
 @pytest.mark.parametrize("networks", [NETWORKS, without_kernels()], ids=["kernels", "latencies"])
