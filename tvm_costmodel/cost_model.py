@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from measure.errors import UnknownPlatformError
-from measure.records import Latency
+from measure.errors import MeasurementError, UnknownPlatformError
 from relay_frontend import is_onnx, load, module_generation, tokenize
 from relay_frontend.errors import CostModelError, InputError, MissingDependencyError, NetworkError
 from relay_frontend.fusion import fuse
@@ -38,7 +37,8 @@ if TYPE_CHECKING:
     from measure.database import Database
     from tvm_costmodel.learning.runtime import TorchRuntime
 
-MEASURED = "measured"
+Finding = Callable[[], KernelFinder]
+"""Gives what finds kernels; it is made when first asked for, since some networks need none."""
 
 
 class CostModel:
@@ -161,7 +161,8 @@ class CostModel:
         their shapes, so that another network may have the same.
 
         Args:
-            network: an ONNX model, its bytes or path, or a Relay or Relax ``IRModule``.
+            network: an ONNX model, its bytes or path, a Relay or Relax ``IRModule``, or a
+                ``torch.export.ExportedProgram``.
             shapes: static shapes of ONNX inputs with symbolic dimensions.
             params: names of a module's unbound parameters.
             measured: whether to look the network up in the model's database.
@@ -171,12 +172,28 @@ class CostModel:
             DynamicShapeError: a dimension is symbolic.
             CheckpointError: the network was not measured, and there is no checkpoint to estimate
                 with.
+            InterpreterError: the compiler that is to list kernels for kernel-sum is not here, or
+                cannot compile for the platform's processor.
+            BuildError, TimeLimitError: it rejects the network, or does not come to an end.
+            WorkerError: the process that it runs in failed; the network may be fine.
         """
+        with self._finding() as finding:
+            return self._estimate(network, shapes, params, finding, measured=measured)
+
+    def _estimate(
+        self,
+        network: Any,
+        shapes: Mapping[str, Sequence[int]] | None,
+        params: Collection[str] | None,
+        finding: Finding,
+        *,
+        measured: bool,
+    ) -> Estimate:
         graph = load(network, shapes, params)
         if measured and (known := self._measured(graph)) is not None:
             return known
         if self.predictor == registry.KERNEL_SUM:
-            _, times = self._summed(graph, network, shapes, params)
+            _, times = self._summed(graph, network, shapes, params, finding)
             latency = float(times.sum())
             return self._make(graph, latency, self.kernel_sum.description, graph.unknown_ops)
         return self.estimate_graph(graph)
@@ -201,27 +218,35 @@ class CostModel:
 
         Memory does not grow with their number. ONNX networks are read in parallel; networks are
         predicted in batches, equal ones once. Latencies are those of :meth:`estimate` but for the
-        rounding of float32. Kernel-sum takes one network after the other.
+        rounding of float32. Kernel-sum takes one network after the other, and asks one worker of
+        the compiler for the kernels of all.
 
         Args:
             networks: as for :meth:`estimate`, in any mixture; a few hundred are read ahead.
             shapes: as for :meth:`estimate`, the same for all of them.
             params: as for :meth:`estimate`, the same for all of them.
             measured: as for :meth:`estimate`.
-            errors: whether a network that cannot be read gives its error in the place of an
-                estimate, or raises it.
-            device: where to predict; ``cuda`` needs torch.
-            workers: threads; by default as many as cores that this process may use.
+            errors: whether a network that cannot be read, or that kernel-sum's compiler rejects,
+                gives its error in the place of an estimate, or raises it.
+            device: where to predict; ``cuda`` needs torch, and NAR-Former V2.
+            workers: threads of NAR-Former V2; by default as many as cores that this process may
+                use.
 
         Raises:
-            NetworkError, DynamicShapeError: as for :meth:`estimate`, where ``errors`` is ``raise``.
+            NetworkError, DynamicShapeError, BuildError, TimeLimitError: as for :meth:`estimate`,
+                where ``errors`` is ``raise``.
             CheckpointError: there is no checkpoint to estimate with.
-            InputError: ``device`` is ``cuda``, and torch or a device is missing.
+            InputError: ``device`` is ``cuda``, and torch or a device is missing, or the predictor
+                is kernel-sum.
+            InterpreterError, WorkerError: as for :meth:`estimate`.
         """
         if errors not in ("return", "raise"):
             raise InputError(f"errors is {errors!r}: choose 'return' or 'raise'")
+        found: Iterator[Estimate | CostModelError]
         if self.predictor == registry.KERNEL_SUM:
-            found = (self._tried(n, shapes, params, measured=measured) for n in networks)
+            if device != "cpu":
+                raise InputError(f"device is {device!r}: kernel-sum predicts on the 'cpu' alone")
+            found = self._one_by_one(networks, shapes, params, measured=measured)
         else:
             answers = stream(
                 networks,
@@ -268,10 +293,19 @@ class CostModel:
         known = self._measured(graph) if measured else None
         return known or self._estimated(graph, latency)
 
+    def _one_by_one(
+        self, networks: Iterable[Any], *arguments: Any, measured: bool
+    ) -> Iterator[Estimate | CostModelError]:
+        """Kernel-sum's answers; one worker lists the kernels of all networks."""
+        with self._finding() as finding:
+            for network in networks:
+                yield self._tried(network, *arguments, finding, measured=measured)
+
     def _tried(self, network: Any, *arguments: Any, measured: bool) -> Estimate | CostModelError:
+        """The estimate, or what is wrong with the network; other errors are no answers."""
         try:
-            return self.estimate(network, *arguments, measured=measured)
-        except NetworkError as error:
+            return self._estimate(network, *arguments, measured=measured)
+        except (NetworkError, MeasurementError) as error:
             return error
 
     def explain(
@@ -296,11 +330,13 @@ class CostModel:
             NetworkError: the network cannot be read.
             DynamicShapeError: a dimension is symbolic.
             CheckpointError: there is no checkpoint to estimate with, or it is damaged.
+            InterpreterError, BuildError, TimeLimitError, WorkerError: as for :meth:`estimate`.
         """
         graph = load(network, shapes, params)
         contributions: Contributions | None
         if self.predictor == registry.KERNEL_SUM:
-            kernels, times = self._summed(graph, network, shapes, params)
+            with self._finding() as finding:
+                kernels, times = self._summed(graph, network, shapes, params, finding)
             description: Mapping[str, Any] = self.kernel_sum.description
             estimate = self._make(graph, float(times.sum()), description, graph.unknown_ops)
             contributions, missing = of_kernels(kernels, times), None
@@ -379,26 +415,17 @@ class CostModel:
         )
 
     def _measured(self, graph: OpGraph) -> Estimate | None:
-        if self._database is None or graph.unknown_ops:
+        if self._database is None:
             return None
-        try:
-            latency = self._database.latency(graph.digest, self.platform)
-        except UnknownPlatformError:
-            return None
-        if latency is None:
-            return None
-        low, high = _measured_interval(latency)
-        count = len(latency.rounds)
-        rounds = f"{count} timing round{'s' if count > 1 else ''}"
-        return Estimate(
-            latency_ms=latency.label_ms,
-            low_ms=low,
-            high_ms=high,
-            source=MEASURED,
-            platform=self.platform,
-            checkpoint=f"{rounds}, disturbed" if latency.disturbed else rounds,
-            digest=graph.digest,
-        )
+        from tvm_costmodel.measurements import measured_estimate  # noqa: PLC0415 (SQLAlchemy)
+
+        return measured_estimate(self._database, graph, self.platform)
+
+    @contextmanager
+    def _finding(self) -> Iterator[Finding]:
+        """What finds the platform's kernels, by one worker until the end."""
+        with ExitStack() as stack:
+            yield cache(lambda: stack.enter_context(KernelFinder(self.platform)))
 
     def _summed(
         self,
@@ -406,23 +433,22 @@ class CostModel:
         network: Any,
         shapes: Mapping[str, Sequence[int]] | None,
         params: Collection[str] | None,
+        finding: Finding,
     ) -> tuple[Sequence[Kernel], npt.NDArray[np.float64]]:
         """The kernels that kernel-sum adds up, and what each adds in ms, ``[num_kernels]``."""
         if self._kernel_source == "guess":
             return guess_kernels(graph), self.kernel_sum.guess(graph)
-        kernels = self._kernels(network, shapes, params)
-        return kernels, self.kernel_sum.contributions(kernels)
-
-    def _kernels(
-        self,
-        network: Any,
-        shapes: Mapping[str, Sequence[int]] | None,
-        params: Collection[str] | None,
-    ) -> Sequence[Kernel]:
         if module_generation(network) is not None:
-            return module_kernels(network, self.platform, params)
-        with KernelFinder(self.platform) as finder:
-            return finder.find(bind_shapes(load_model(network), shapes))
+            kernels = module_kernels(network, self.platform, params)
+        elif is_onnx(network):
+            kernels = finding().find(bind_shapes(load_model(network), shapes))
+        else:
+            raise NetworkError(
+                "compilers list the kernels of ONNX networks and of modules, not of "
+                f"{type(network).__name__}: import it with TVM first, or load the model with "
+                "kernels='guess'"
+            )
+        return kernels, self.kernel_sum.contributions(kernels)
 
 
 def _raised(answer: Estimate | CostModelError) -> Estimate:
@@ -470,11 +496,3 @@ def _open_measurements(database: str | os.PathLike[str]) -> Database:
     from tvm_costmodel.measurements import open_measurements  # noqa: PLC0415 (needs SQLAlchemy)
 
     return open_measurements(os.fspath(database))
-
-
-def _measured_interval(latency: Latency) -> tuple[float, float]:
-    """The label less and plus its noise; of an only round, what 80 % of its samples lie within."""
-    if latency.noise is None:
-        low, high = np.quantile(latency.rounds[0], [0.1, 0.9])
-        return float(low), float(high)
-    return latency.label_ms * (1 - latency.noise), latency.label_ms * (1 + latency.noise)

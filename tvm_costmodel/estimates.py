@@ -12,8 +12,8 @@ class Estimate:
     Args:
         latency_ms: the estimate.
         low_ms: lower end of the interval that held 80 % of the networks kept from training; of a
-            measurement, the label less its noise, or what 80 % of the samples of an only round lie
-            within.
+            measurement, the least label of a round, or what 80 % of the samples of an only round
+            lie within.
         high_ms: its upper end. Networks unlike all of them may well lie outside.
         source: ``nar-former-v2``, ``kernel-sum`` or ``measured``.
         platform: name of the platform that it is for.

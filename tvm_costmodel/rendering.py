@@ -29,12 +29,16 @@ def print_rows(rows: Sequence[dict[str, Any]], format_: Format, title: str = "")
     elif format_ is Format.csv:
         writer = csv.DictWriter(sys.stdout, fieldnames=list(rows[0]) if rows else [])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: _field(value) for name, value in row.items()} for row in rows)
     else:
         console = Console()
         if not console.is_terminal:
             console = Console(width=140)
         console.print(_table(rows, title) if rows else f"{title}\nnothing to list".strip())
+
+
+def _field(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _table(rows: Sequence[dict[str, Any]], title: str) -> Table:

@@ -20,7 +20,7 @@ DEVICE = Device(
     architecture="x86_64",
 )  # fmt: skip
 PROTOCOL = Protocol.standard("v1-lq")
-PLATFORM = Platform(device=DEVICE.short_name, toolchain="tvm-relax", target="llvm")
+PLATFORM = Platform(device=DEVICE.short_name, toolchain="tvm-relax", target="llvm -mcpu=znver4")
 
 
 def invented_kernels(graph: OpGraph) -> tuple[Kernel, ...]:

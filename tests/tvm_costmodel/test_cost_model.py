@@ -16,7 +16,7 @@ from relay_frontend.errors import InputError
 from relay_frontend.onnx import read_onnx
 from tests.networks import conv_bn_relu, model
 from tests.tvm_costmodel.measured import PLATFORM, invented_latency
-from tvm_costmodel import CostModel, platforms, registry
+from tvm_costmodel import CostModel, choose, platforms, registry
 from tvm_costmodel.checkpoint import CheckpointError
 
 
@@ -50,9 +50,9 @@ def test_what_was_measured_is_not_estimated(fitted, measured_database):
     assert estimate.digest == read_onnx(known).digest
     assert estimate.latency_ms == pytest.approx(invented_latency(read_onnx(known)), rel=0.02)
     assert estimate.checkpoint == "2 timing rounds"
-    # The rounds are 1 % apart.
-    assert estimate.low_ms == pytest.approx(0.99 * estimate.latency_ms, rel=1e-3)
-    assert estimate.high_ms == pytest.approx(1.01 * estimate.latency_ms, rel=1e-3)
+    # The rounds are 1 % apart, and the label is the lower quartile of both.
+    assert estimate.low_ms == pytest.approx(estimate.latency_ms)
+    assert estimate.high_ms == pytest.approx(1.01 * estimate.latency_ms)
 
 
 def test_what_was_not_measured_is_estimated(fitted, measured_database):
@@ -111,22 +111,41 @@ def test_looking_up_opens_the_database_once_and_reads_one_network(
         assert model.estimate(sample("resnet", 0, "small").model).source == "measured"
 
 
-def test_an_only_round_has_the_spread_of_its_samples_as_interval(fitted):
-    digest = read_onnx(sample("resnet", 99, "small").model).digest
+class Stored:
+    """A database in which every network has the same latency."""
+
+    def __init__(self, latency):
+        self._latency = latency
+
+    def latency(self, _network, platform):
+        assert platform == PLATFORM.name
+        return self._latency
+
+
+@pytest.fixture
+def measured_as(fitted):
+    """The cost model where every network was measured with the given latency."""
+    directory = registry.platform_directory(PLATFORM.name, fitted[0])
+    return lambda latency: CostModel(PLATFORM.name, "nar-former-v2", directory, Stored(latency))
+
+
+def test_an_only_round_has_the_spread_of_its_samples_as_interval(measured_as):
     samples = np.linspace(1.0, 2.0, 11)
     only = Latency(label_ms=1.25, rounds=(samples,), protocol="v2-lq", noise=None, disturbed=True)
-
-    class Stored:
-        def latency(self, network, platform):
-            assert (network, platform) == (digest, PLATFORM.name)
-            return only
-
-    directory = registry.platform_directory(PLATFORM.name, fitted[0])
-    model = CostModel(PLATFORM.name, "nar-former-v2", directory, Stored())
-    estimate = model.estimate(sample("resnet", 99, "small").model)
+    estimate = measured_as(only).estimate(sample("resnet", 99, "small").model)
     assert (estimate.latency_ms, estimate.source) == (1.25, "measured")
     assert (estimate.low_ms, estimate.high_ms) == pytest.approx((1.1, 1.9))
     assert estimate.checkpoint == "1 timing round, disturbed"
+
+
+def test_rounds_that_differ_by_more_than_the_label_make_an_interval_to_choose_by(measured_as):
+    rounds = (np.full(5, 1.0), np.full(5, 2.7))
+    noisy = Latency(label_ms=1.0, rounds=rounds, protocol="v2-lq", noise=1.16, disturbed=False)
+    model = measured_as(noisy)
+    estimate = model.estimate(conv_bn_relu())
+    assert (estimate.low_ms, estimate.latency_ms, estimate.high_ms) == (1.0, 1.0, 2.7)
+    choice = choose([conv_bn_relu(), sample("resnet", 99, "small").model], model)
+    assert len(choice.contenders) == 2
 
 
 def test_an_operator_outside_of_the_vocabulary_is_never_looked_up(fitted):
@@ -135,12 +154,12 @@ def test_an_operator_outside_of_the_vocabulary_is_never_looked_up(fitted):
     )
     assert read_onnx(network).digest == read_onnx(twin).digest
 
-    class Stored:
+    class Untouched:
         def latency(self, network, platform):
             raise AssertionError("may find the measurement of another network")
 
     directory = registry.platform_directory(PLATFORM.name, fitted[0])
-    cost_model = CostModel(PLATFORM.name, "nar-former-v2", directory, Stored())
+    cost_model = CostModel(PLATFORM.name, "nar-former-v2", directory, Untouched())
     assert cost_model.estimate(network).source == "nar-former-v2"
 
 

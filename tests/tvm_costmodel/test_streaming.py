@@ -13,6 +13,7 @@ pytest.importorskip("hypothesis")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from measure.errors import BuildError, WorkerError
 from measure.zoo import sample
 from relay_frontend.errors import (
     CostModelError,
@@ -23,7 +24,7 @@ from relay_frontend.errors import (
 )
 from relay_frontend.onnx import read_onnx
 from tests.networks import conv_bn_relu, model
-from tests.tvm_costmodel.measured import PLATFORM
+from tests.tvm_costmodel.measured import PLATFORM, invented_kernels
 from tvm_costmodel import CostModel, Estimate
 from tvm_costmodel.streaming import Remembering, stream
 
@@ -133,6 +134,77 @@ def test_torch_gives_the_same(shipped, networks):
         shipped._predicted(graphs, shipped.nar_former_v2[1]), by_torch, rtol=1e-5
     )
     assert shipped._predicted([], predictor).shape == (0,)
+
+
+# --- Kernel-sum ---------------------------------------------------------------------------------
+
+
+class Finder:
+    """A compiler that rejects, or dies of, networks of such names."""
+
+    made = 0
+    closed = 0
+
+    def __init__(self, platform):
+        assert platform == PLATFORM.name
+        Finder.made += 1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        Finder.closed += 1
+
+    def find(self, network):
+        name = network.graph.name
+        if name == "rejected":
+            raise BuildError("build", name, "ValueError", "no schedule")
+        if name == "deadly":
+            raise WorkerError("the worker died")
+        return invented_kernels(read_onnx(network))
+
+
+@pytest.fixture
+def by_kernels(fitted, monkeypatch) -> CostModel:
+    monkeypatch.setattr("tvm_costmodel.cost_model.KernelFinder", Finder)
+    monkeypatch.setattr(Finder, "made", 0)
+    monkeypatch.setattr(Finder, "closed", 0)
+    return CostModel.load(PLATFORM.name, predictor="kernel-sum", checkpoints=fitted[0])
+
+
+def named(name):
+    network = conv_bn_relu()
+    network.graph.name = name
+    return network
+
+
+def test_kernel_sum_asks_one_worker_and_tells_what_it_rejects(by_kernels, networks):
+    mixed = [networks[0], b"no network", named("rejected"), networks[1]]
+    found = list(by_kernels.estimate_many(mixed))
+    assert [type(answer) for answer in found] == [Estimate, NetworkError, BuildError, Estimate]
+    assert (Finder.made, Finder.closed) == (1, 1)
+    assert found[3] == by_kernels.estimate(networks[1])
+    with pytest.raises(BuildError, match="no schedule"):
+        list(by_kernels.estimate_many(mixed[2:], errors="raise"))
+
+
+def test_a_worker_that_fails_is_no_answer_and_is_closed(by_kernels, networks):
+    found = by_kernels.estimate_many([networks[0], named("deadly")])
+    assert isinstance(next(found), Estimate)
+    with pytest.raises(WorkerError):
+        next(found)
+    assert (Finder.made, Finder.closed) == (1, 1)
+
+
+def test_kernel_sum_asks_nobody_where_no_kernels_are_needed(by_kernels):
+    assert list(by_kernels.estimate_many([])) == []
+    assert [type(answer) for answer in by_kernels.estimate_many([b""])] == [NetworkError]
+    assert Finder.made == 0
+
+
+def test_kernel_sum_takes_no_device(by_kernels):
+    with pytest.raises(InputError, match=r"device is 'cuda': kernel-sum .* 'cpu' alone"):
+        by_kernels.estimate_many([], device="cuda")
 
 
 # --- The stream itself --------------------------------------------------------------------------

@@ -22,7 +22,7 @@ from tvm_costmodel.cli import (
 _EXTRAS = {
     "alembic": "measure",
     "pyarrow": "measure",
-    "scipy": "train",
+    "scipy": "report",
     "sklearn": "train",
     "sqlalchemy": "measure",
     "torch": "train",

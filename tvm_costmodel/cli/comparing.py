@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from measure.errors import InterpreterError
+from measure.toolchains import toolchain_interpreter
 from relay_frontend.errors import InputError, MissingDependencyError
 from tvm_costmodel import registry
 from tvm_costmodel.cli.options import (
@@ -91,6 +93,7 @@ def compare(
     format_: FormatOption = Format.table,
 ) -> None:
     """Compare predictors with each other, and with measured latencies where there are any."""
+    _check_packages()
     from tvm_costmodel.comparison import CompareConfig  # noqa: PLC0415 (needs SQLAlchemy)
 
     if not (networks or zoo or data):
@@ -100,7 +103,6 @@ def compare(
         )
     if (family or limit) and not data:
         raise InputError("--family and --limit choose among the networks of --data: name it")
-    _check_packages()
     if report is not None:
         _check_report(report)
     config = CompareConfig(
@@ -132,14 +134,18 @@ def compare(
 
 def demo(
     platform: Annotated[
-        str,
-        typer.Option(help="Name of the platform, or parts that only one has (tvm-relay)."),
-    ] = "tvm-relay",
+        str | None,
+        typer.Option(
+            help="Name of the platform, or parts that only one has; by default tvm-relay, or "
+            "tvm-relax where the compiler of Relay is missing."
+        ),
+    ] = None,
     database: Annotated[str, typer.Option(help="Where the measurements go.")] = "demo.db",
     rounds: Annotated[int, typer.Option(min=1, help="Timing rounds of each network.")] = 2,
     format_: FormatOption = Format.table,
 ) -> None:
     """Estimate, build, measure and compare the classic networks that the onnx package ships."""
+    _check_packages()
     from measure.campaign.types import CampaignConfig  # noqa: PLC0415 (needs SQLAlchemy)
     from measure.database import Database  # noqa: PLC0415
     from measure.device import Platform  # noqa: PLC0415
@@ -148,19 +154,19 @@ def demo(
     from tvm_costmodel.comparison.tables import rows_of  # noqa: PLC0415
     from tvm_costmodel.demo import light_networks  # noqa: PLC0415
 
-    name = _known_platform(platform, None)
+    name = _known_platform(platform or _toolchain_here(), None)
     toolchain = Platform.parse(name).toolchain
     networks = list(light_networks())
     campaign = CampaignConfig(rounds=rounds, kernels=False, anchors=False)
     summary = run_with_progress(networks, [toolchain], database, campaign, len(networks))
     here = _local_platform(toolchain, database)
-    config = CompareConfig(measured_on={name: here or name})
+    config = CompareConfig(measured_on={name: here})
     with Database.open(database) as opened:
         comparison = _compare(lambda: networks, [name], [opened], config)
     rows = rows_of(comparison.rows, brief=True)
-    print_rows(rows, format_, title=f"estimates for {name}\nmeasured on   {here}")
-    if here != name:
-        note("this machine is another platform than the one that the estimates are for")
+    measured_on = here or "no platform, since nothing could be measured"
+    print_rows(rows, format_, title=f"estimates for {name}\nmeasured on   {measured_on}")
+    _tell(comparison)
     if not is_complete(summary):
         raise typer.Exit(1)
 
@@ -178,6 +184,16 @@ def parse_predictors(option: str) -> list[str]:
         what = f"unknown predictor {unknown[0]!r}" if unknown else "no predictor is named"
         raise InputError(f"--predictors: {what}; choose of {known}")
     return names
+
+
+def _toolchain_here() -> str:
+    """``tvm-relay``, or ``tvm-relax`` where the compiler of Relay is missing."""
+    try:
+        toolchain_interpreter("tvm-relay")
+    except InterpreterError as error:
+        note(f"on tvm-relax instead of tvm-relay: {error}")
+        return "tvm-relax"
+    return "tvm-relay"
 
 
 def _known_platform(name: str, checkpoints: str | None) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -53,13 +54,22 @@ def train(
     with open_measurements(data) as database:
         name = registry.resolve_platform(platform, database.platforms())
         metrics = fit_platform(database, name, output, config, progress=note)
-    rows = [
-        {"predictor": predictor, "test": test, **result[test]}
+    print_rows(rows_of(metrics), format_, title=name)
+
+
+def rows_of(metrics: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each predictor and test: its errors, and the median label noise, in %."""
+    return [
+        {
+            "predictor": predictor,
+            "test": test,
+            **result[test],
+            "label noise %": (result["label_noise"] or {}).get("median"),
+        }
         for predictor, result in metrics.items()
         for test in ("in_domain", "out_of_family")
         if test in result
     ]
-    print_rows(rows, format_, title=name)
 
 
 def platforms(checkpoints: CheckpointsOption = None, format_: FormatOption = Format.table) -> None:

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from relay_frontend import tokenize
 from relay_frontend.errors import InputError
-from relay_frontend.fusion import fuse
 from relay_frontend.graph import OpGraph
 from relay_frontend.kernel import Kernel
 from relay_frontend.onnx import read_onnx
@@ -91,12 +89,12 @@ class NarFormerV2Estimator(Estimator):
 
     def __init__(self, model: CostModel) -> None:
         super().__init__(model)
-        self._checkpoint, self._predictor = model.nar_former_v2
+        self._readout = model.nar_former_v2[0].config.readout
 
     @property
     def tells_operators(self) -> bool:
         """Whether its estimate is a sum over operators."""
-        return self._checkpoint.config.readout == "contributions"
+        return self._readout == "contributions"
 
     def estimate(self, subject: Subject) -> Estimated:
         start = time.perf_counter()
@@ -112,9 +110,7 @@ class NarFormerV2Estimator(Estimator):
         )
 
     def _operators_ms(self, graph: OpGraph) -> FloatArray:
-        tokens = tokenize(graph, self._checkpoint.token_config)
-        parts = self._predictor.contributions(tokens, fuse(graph))
-        return np.asarray(parts, dtype=np.float64)
+        return self.model.operator_latencies(graph).astype(np.float64)
 
 
 class KernelSumEstimator(Estimator):

@@ -6,13 +6,23 @@ import csv
 import io
 import json
 import shutil
+import sys
 
+import numpy as np
 import pytest
 from onnx import helper
 
-from tests.networks import model
+from measure.campaign.types import Summary
+from measure.database import Database
+from measure.device import Device, Platform
+from measure.errors import InterpreterError
+from measure.records import Round
+from relay_frontend.onnx import read_onnx
+from tests.networks import conv_bn_relu, model
 from tests.tvm_costmodel.cli.messages import assert_one_message
-from tests.tvm_costmodel.measured import PLATFORM
+from tests.tvm_costmodel.measured import PLATFORM, PROTOCOL
+from tvm_costmodel import campaigns
+from tvm_costmodel.campaigns import LocalNetwork
 
 
 @pytest.fixture
@@ -115,6 +125,69 @@ def test_input_at_fault_is_named(compare, options, message):
     assert_one_message(compare(*options), 2, message)
 
 
+def test_a_base_install_is_told_what_comparing_needs_at_once(compare, monkeypatch):
+    for package in ("scipy", "sqlalchemy"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert_one_message(compare("--zoo", "vgg"), 2, "pip install 'tvm-costmodel[report]'")
+
+
 def test_a_family_that_the_data_lack_is_named(compare, measured_database):
     result = compare("--data", measured_database, "--family", "bert")
     assert_one_message(result, 2, "no networks of 'bert'", "resnet, squeezenet, vgg")
+
+
+@pytest.fixture
+def demo(run, monkeypatch, tmp_path):
+    """Run the demo without Relay, on one network, which the given function measures."""
+
+    def demo_(measure):
+        def campaign(networks, toolchains, location, *_options):
+            with Database.open(location) as database:
+                measure(networks, toolchains, database)
+            return Summary()
+
+        def no_compiler(*_arguments, **_options):
+            raise InterpreterError("no Python with the compiler")
+
+        def light_networks():
+            yield LocalNetwork(name="squeezenet", family="onnx-light", seed=0, model=conv_bn_relu())
+
+        monkeypatch.setenv("TVM_COSTMODEL_RELAY_PYTHON", "/nowhere/python")
+        monkeypatch.setattr(campaigns, "run_with_progress", campaign)
+        monkeypatch.setattr("tvm_costmodel.demo.light_networks", light_networks)
+        monkeypatch.setattr("tvm_costmodel.kernel_finding.Worker", no_compiler)
+        return run("demo", "--database", tmp_path / "demo.db")
+
+    return demo_
+
+
+def measured_here(networks, toolchains, database):
+    """What a campaign on this machine would write, for a latency that is made up."""
+    device = Device.local()
+    platform = Platform(device=device.short_name, toolchain=toolchains[0], target="llvm")
+    database.add_platform(platform, device, {"test": "1"})
+    database.add_protocol(PROTOCOL)
+    for network in networks:
+        digest = read_onnx(network.model).digest
+        database.add_network(digest, network.name, network.family, network.seed, network.model)
+        taken = Round(
+            started_at=0.0, duration_s=1.0, inner_count=1, samples=np.full(5, 7.25), conditions={}
+        )
+        database.add_round(digest, platform.name, PROTOCOL.name, 0, taken)
+
+
+@pytest.mark.relax
+def test_without_relay_the_demo_runs_on_relax_and_says_so(demo):
+    code, out, err = demo(measured_here)
+    assert code == 0
+    assert "on tvm-relax instead of tvm-relay: no Python with the relay generation" in err
+    assert "Kernels of networks not built before are guessed" in err
+    assert f"measured on   {Device.local().short_name}/tvm-relax/llvm/t1/float32" in out
+    assert "7.25" in out
+
+
+@pytest.mark.relax
+def test_a_demo_that_measured_nothing_says_so(demo):
+    _, out, _ = demo(lambda *_campaign: None)
+    assert "measured on   no platform, since nothing could be measured" in out
+    assert "squeezenet" in out

@@ -59,10 +59,13 @@ def test_explain_prints_kernels_types_and_known_families(run, write, fitted_cont
     assert sum(family["near"] for family in explained["grounds"]["families"]) == 10
 
 
-def test_explain_says_what_a_checkpoint_cannot_tell(run, write):
-    code, out, _ = run("estimate", write(conv_bn_relu()), "--platform", "tvm-relay", "--explain")
+def test_explain_says_what_a_checkpoint_cannot_tell(run, write, fitted):
+    options = ("--platform", "tvm-relax", "--checkpoints", fitted[0])
+    code, out, _ = run("estimate", write(conv_bn_relu()), *options, "--explain")
     assert code == 0
-    assert "families that it was trained on" in out or "known families that it rests on" in out
+    assert "The checkpoint has the readout 'pooled'" in out
+    assert "kernels that it comes from" not in out
+    assert "known families that it rests on" in out
 
 
 def test_an_explanation_is_no_csv_and_accepts_no_unknown_operators(run, write, fitted):
@@ -140,6 +143,8 @@ def test_an_unknown_operator(run, write, fitted):
     code, out, _ = run("estimate", path, *options, "--allow-unknown", "--format", "json")
     assert code == 0
     assert json.loads(out)["unknown_ops"] == ["Hardmax"]
+    _, rows, _ = run("estimate", path, *options, "--allow-unknown", "--format", "csv")
+    assert next(csv.DictReader(io.StringIO(rows)))["unknown_ops"] == "Hardmax"
 
 
 def test_an_operator_that_no_training_network_has(run, write):

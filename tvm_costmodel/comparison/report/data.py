@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from statistics import median
 from typing import Any
 
 from tvm_costmodel.comparison.disagreement import (
@@ -75,8 +76,8 @@ def _platform(name: str, rows: Sequence[Row], notes: Sequence[str]) -> dict[str,
 
 
 def _measuring_ms(rows: Sequence[Row]) -> float | None:
-    seconds = sorted(row.measuring_s for row in rows if row.measuring_s)
-    return _rounded(1e3 * seconds[len(seconds) // 2]) if seconds else None
+    seconds = [row.measuring_s for row in rows if row.measuring_s]
+    return _rounded(1e3 * median(seconds)) if seconds else None
 
 
 def _known_notes(found: Sequence[ViewSummary], networks: int) -> list[str]:

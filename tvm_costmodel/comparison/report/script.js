@@ -8,7 +8,8 @@ const format = (value) =>
 function withData(spec, data) {
   const needed = JSON.stringify(spec).match(/"name":"(rows|families|kinds|parts)"/g) || [];
   const names = new Set(needed.map((text) => text.split('"')[3]));
-  const known = { ...data, parts: data.parts.length ? bars(data, 0) : [] };
+  const rows = data.rows.map((row, position) => ({ ...row, position }));
+  const known = { ...data, rows, parts: data.parts.length ? bars(data, 0) : [] };
   const datasets = Object.fromEntries([...names].map((name) => [name, known[name]]));
   return { ...spec, datasets };
 }
@@ -99,9 +100,8 @@ async function start(section) {
     button.addEventListener("click", () => show(Number(button.dataset.row)));
   if (views.scatter)
     views.scatter.addEventListener("click", (_event, item) => {
-      const row = item && item.datum ? content.data.rows.findIndex(
-        (entry) => entry.network === item.datum.network && entry.family === item.datum.family) : -1;
-      if (row >= 0) show(row);
+      const row = item && item.datum ? item.datum.position : undefined;
+      if (row !== undefined) show(row);
     });
 }
 
