@@ -118,12 +118,22 @@ def parse_target(target: str | tvm.target.Target) -> tvm.target.Target:
     """TVM's object for a target string.
 
     Raises:
-        InputError: TVM does not know it.
+        InputError: TVM does not know it, or LLVM not its processor.
     """
     try:
-        return tvm.target.Target(target)
+        parsed = tvm.target.Target(target)
+        if parsed.attrs.get("mtriple") and parsed.attrs.get("mcpu"):
+            _check_processor(parsed)
     except (tvm.TVMError, ValueError) as error:
         raise InputError(f"TVM {tvm.__version__} does not know the target {target!r}") from error
+    return parsed
+
+
+def _check_processor(target: tvm.target.Target) -> None:
+    """Fails for a processor of which this LLVM does not know, or which has another architecture."""
+    list_processors = tvm.get_global_func("target.llvm_get_cpu_archlist", allow_missing=True)
+    if list_processors is not None:
+        list_processors(target)
 
 
 # --- Passes -----------------------------------------------------------------------------------

@@ -319,3 +319,11 @@ def test_an_unknown_target_is_named() -> None:
     module, params = _imported("grouped")
     with pytest.raises(InputError, match="no-such-kind"):
         relay_kernels.fuse(module, "no-such-kind", params)
+
+
+def test_a_processor_of_another_architecture_is_no_target() -> None:
+    target = "llvm -mtriple=x86_64-linux-gnu -mcpu=cortex-a72"
+    with pytest.raises(InputError, match=r"does not know the target '.*-mcpu=cortex-a72'"):
+        relay_kernels.parse_target(target)
+    arm = relay_kernels.parse_target("llvm -mtriple=aarch64-linux-gnu -mcpu=cortex-a72")
+    assert arm.attrs["mcpu"] == "cortex-a72"
