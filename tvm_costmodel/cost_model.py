@@ -158,7 +158,7 @@ class CostModel:
 
         A network whose digest was measured there gets the measurement, with the source
         ``measured``. One with operators outside of the vocabulary never does: the digest knows only
-        their shapes, so that another network may have the same.
+        their names and shapes, so that another network may have the same.
 
         Args:
             network: an ONNX model, its bytes or path, a Relay or Relax ``IRModule``, or a

@@ -43,7 +43,7 @@ def measured_estimate(database: Database, graph: OpGraph, platform: str) -> Esti
     """What was measured of a network on ``platform``; None where nothing was.
 
     Nothing is known of a network with operators outside of the vocabulary: its digest knows only
-    their shapes, so that another network may have the same.
+    their names and shapes, so that another network may have the same.
     """
     if graph.unknown_ops:
         return None

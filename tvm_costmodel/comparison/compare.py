@@ -186,7 +186,7 @@ class _OnPlatform:
 
     def _with_bounds(self, row: Row, subject: Subject, timed: TimedKernels | None) -> Row:
         digest, graph = subject.graph.digest, subject.graph
-        # The digest knows operators outside of the vocabulary by their shapes alone.
+        # The digest knows operators outside of the vocabulary by names and shapes alone.
         latency = None if graph.unknown_ops else self._measured.latencies.get(digest)
         peak = self._measured.peak
         if timed is not None:
