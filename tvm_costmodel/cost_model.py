@@ -29,7 +29,7 @@ from tvm_costmodel.explanation import Contributions, Explanation, grounds, of_ke
 from tvm_costmodel.kernel_finding import KernelFinder, module_kernels
 from tvm_costmodel.native import make_runtime
 from tvm_costmodel.predictors.configurations import guess_kernels
-from tvm_costmodel.predictors.kernel_sum import KernelSource, KernelSum
+from tvm_costmodel.predictors.kernel_sum import KernelSource, KernelSum, metrics_of
 from tvm_costmodel.runtime import FloatArray, Runtime
 from tvm_costmodel.streaming import Remembering, stream
 
@@ -141,6 +141,19 @@ class CostModel:
         return KernelSum.load(self._checkpoint(registry.KERNEL_SUM))
 
     @cached_property
+    def _description(self) -> Mapping[str, Any]:
+        """What the checkpoint says of itself: ``training_data``, ``metrics``, ``created_by``."""
+        if self.predictor == registry.KERNEL_SUM:
+            said = self.kernel_sum.description
+            return {**said, "metrics": metrics_of(said, self._kernel_source)}
+        checkpoint, _ = self.nar_former_v2
+        return {
+            "training_data": checkpoint.training_data,
+            "metrics": checkpoint.metrics,
+            "created_by": checkpoint.created_by,
+        }
+
+    @cached_property
     def known_networks(self) -> familiarity.KnownNetworks | None:
         """The networks that the checkpoint was trained on; None where it does not list them."""
         directory = self._checkpoint(self.predictor) / familiarity.DIRECTORY
@@ -194,12 +207,23 @@ class CostModel:
             return known
         if self.predictor == registry.KERNEL_SUM:
             _, times = self._summed(graph, network, shapes, params, finding)
-            latency = float(times.sum())
-            return self._make(graph, latency, self.kernel_sum.description, graph.unknown_ops)
+            return self._make(graph, float(times.sum()), graph.unknown_ops)
         return self.estimate_graph(graph)
 
     def estimate_graph(self, graph: OpGraph) -> Estimate:
-        """The estimate of NAR-Former V2 for an operator graph that was read already."""
+        """The estimate for an operator graph that was read already.
+
+        Raises:
+            InputError: the predictor is kernel-sum with a compiler's kernels, which no operator
+                graph tells.
+        """
+        if self.predictor == registry.KERNEL_SUM:
+            if self._kernel_source != "guess":
+                raise InputError(
+                    "an operator graph does not tell a compiler's kernels: estimate the network "
+                    "itself, or load the model with kernels='guess'"
+                )
+            return self._make(graph, float(self.kernel_sum.guess(graph).sum()), graph.unknown_ops)
         _, predictor = self.nar_former_v2
         return self._estimated(graph, float(self._predicted([graph], predictor)[0]))
 
@@ -286,7 +310,7 @@ class CostModel:
         config = checkpoint.token_config
         unknown = unknown_operators(graph, config.vocabulary)
         unlearned = sorted(op for op in graph.ops if config.name(op) != op and op not in unknown)
-        estimate = self._make(graph, latency, _description(checkpoint), unknown)
+        estimate = self._make(graph, latency, unknown)
         return replace(estimate, unlearned_ops=tuple(unlearned)) if unlearned else estimate
 
     def _answer(self, graph: OpGraph, latency: float, *, measured: bool) -> Estimate:
@@ -337,11 +361,9 @@ class CostModel:
         if self.predictor == registry.KERNEL_SUM:
             with self._finding() as finding:
                 kernels, times = self._summed(graph, network, shapes, params, finding)
-            description: Mapping[str, Any] = self.kernel_sum.description
-            estimate = self._make(graph, float(times.sum()), description, graph.unknown_ops)
+            estimate = self._make(graph, float(times.sum()), graph.unknown_ops)
             contributions, missing = of_kernels(kernels, times), None
         else:
-            description = _description(self.nar_former_v2[0])
             estimate = self.estimate_graph(graph)
             contributions, missing = self._contributions(graph)
         return Explanation(
@@ -349,7 +371,7 @@ class CostModel:
             measured=self._measured(graph),
             contributions=contributions,
             missing=missing,
-            grounds=grounds(graph, self.known_networks, description),
+            grounds=grounds(graph, self.known_networks, self._description),
         )
 
     def _contributions(self, graph: OpGraph) -> tuple[Contributions | None, str | None]:
@@ -394,22 +416,17 @@ class CostModel:
             )
         return path
 
-    def _make(
-        self,
-        graph: OpGraph,
-        latency: float,
-        description: Mapping[str, Any],
-        unknown_ops: tuple[str, ...],
-    ) -> Estimate:
-        low, high = description["metrics"]["interval"]
-        data = description["training_data"]
+    def _make(self, graph: OpGraph, latency: float, unknown_ops: tuple[str, ...]) -> Estimate:
+        said = self._description
+        low, high = said["metrics"]["interval"]
+        networks = said["training_data"]["networks"]
         return Estimate(
             latency_ms=latency,
             low_ms=latency * low,
             high_ms=latency * high,
             source=self.predictor,
             platform=self.platform,
-            checkpoint=f"{self.predictor} {description['created_by']}, {data['networks']} networks",
+            checkpoint=f"{self.predictor} {said['created_by']}, {networks} networks",
             digest=graph.digest,
             unknown_ops=unknown_ops,
         )
@@ -455,15 +472,6 @@ def _raised(answer: Estimate | CostModelError) -> Estimate:
     if isinstance(answer, CostModelError):
         raise answer
     return answer
-
-
-def _description(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a checkpoint of NAR-Former V2 says of itself, as kernel-sum's description does."""
-    return {
-        "training_data": checkpoint.training_data,
-        "metrics": checkpoint.metrics,
-        "created_by": checkpoint.created_by,
-    }
 
 
 def _resolve(platform: str, with_checkpoint: Sequence[str], measured: Sequence[str]) -> str:

@@ -31,8 +31,9 @@ from tvm_costmodel.evaluation.rows import TEST, Predictions, RunStore
 from tvm_costmodel.evaluation.runs import RunEvent
 from tvm_costmodel.evaluation.runs import evaluate as evaluate_runs
 from tvm_costmodel.familiarity import KnownNetworks
+from tvm_costmodel.predictors import Task
 from tvm_costmodel.predictors.base import Network, Predictor
-from tvm_costmodel.predictors.kernel_sum import KernelSum
+from tvm_costmodel.predictors.kernel_sum import KernelSource, KernelSum
 from tvm_costmodel.predictors.kernel_trees import xgboost_module
 from tvm_costmodel.predictors.nar_former_v2.config import LatencyNarFormerV2Config
 from tvm_costmodel.predictors.storage import new_directory
@@ -45,6 +46,8 @@ _SMALLEST_MS = 1e-6
 _INTERVAL = (0.1, 0.9)  # of measured over predicted, so that it holds 80 %
 _NEEDS_KERNELS = (registry.KERNEL_SUM,)
 _IDENTITY = "identity"
+_TASK: Task = "latency"
+_GUESS: KernelSource = "guess"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +88,8 @@ def fit_platform(
         progress: told in words what is going on.
 
     Returns:
-        The metrics of each predictor by its name, as stored in its checkpoint.
+        The metrics of each predictor by its name, as stored in its checkpoint; those of kernel-sum
+        with guessed kernels are in its own, as ``guess``.
 
     Raises:
         InputError: too few networks, or a predictor that is unknown, named twice, cannot keep its
@@ -94,7 +98,7 @@ def fit_platform(
         MissingDependencyError: what a predictor needs is not installed.
     """
     config = config or FitConfig()
-    candidates = [candidate(spec, "latency", config.epochs) for spec in config.predictors]
+    candidates = [candidate(spec, _TASK, config.epochs) for spec in config.predictors]
     _check(candidates)
     dataset = measured(database, [platform], name=platform)
     known = {c.name: _known(dataset, c, config.folds) for c in candidates}
@@ -105,10 +109,12 @@ def fit_platform(
     }
     with ExitStack() as scratch:
         runs = config.runs or Path(scratch.enter_context(tempfile.TemporaryDirectory()))
-        for chosen in candidates:
+        for spec, chosen in zip(config.predictors, candidates, strict=True):
             data = known[chosen.name]
             if metrics[chosen.name] is None:
                 found = _assess(data, chosen, config, RunStore(runs), progress)
+                if (guessing := _guessing(spec)) is not None:
+                    found[_GUESS] = _assess(data, guessing, config, RunStore(runs), progress)
                 metrics[chosen.name] = found
                 progress(f"{chosen.name}: fitting to all {len(data)} networks")
                 _write_checkpoint(target / chosen.name, platform, data, chosen, config, found)
@@ -126,6 +132,8 @@ def _write_checkpoint(
     """Fit a predictor to all networks and write it with the list of them, or nothing."""
     predictor = chosen.make(config.seed)
     predictor.fit(data.inputs, data.targets)
+    if isinstance(predictor, KernelSum) and not predictor.can_guess:
+        predictor.learn(_GUESS, data.inputs, data.targets)
     _facts(predictor).update(
         platform=platform,
         training_data={**_describe(data), _IDENTITY: _identity(data, chosen, config)},
@@ -219,6 +227,13 @@ def _known(dataset: Dataset[Network], chosen: Candidate, folds: int) -> Dataset[
             f"training needs at least {2 * folds}: measure more (tvm-costmodel measure)"
         )
     return dataset.subset(indices)
+
+
+def _guessing(spec: Spec) -> Candidate | None:
+    """For a kernel-sum of a compiler's kernels, that of guessed ones: its checkpoint has both."""
+    if spec.name != registry.KERNEL_SUM or spec.options.get("kernels") == _GUESS:
+        return None
+    return candidate(spec.with_option("kernels", _GUESS), _TASK)
 
 
 def _assess(

@@ -45,6 +45,11 @@ class Spec:
         """The options by name; see :func:`tvm_costmodel.predictors.options.parse_options`."""
         return parse_options(self.text)
 
+    def with_option(self, name: str, value: object) -> Spec:
+        """The same with one more option, which takes the place of one of its name."""
+        others = [part for part in self.text.split(",") if part.partition("=")[0] not in {"", name}]
+        return Spec(self.name, ",".join([*others, f"{name}={value}"]))
+
     def __str__(self) -> str:
         return f"{self.name}[{self.text}]" if self.text else self.name
 

@@ -1,7 +1,8 @@
-"""What is known of the platforms that have checkpoints."""
+"""How good predictors are, as rows of a table."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,32 +12,60 @@ from tvm_costmodel.predictors.kernel_sum import read_description
 
 
 def platform_rows(directory: Path) -> list[dict[str, Any]]:
-    """One row per platform and predictor: what it was trained on, and its errors in %."""
+    """One row per platform and predictor: what it was trained on, and its errors in %.
+
+    Kernel-sum has one for each sort of kernels whose errors its checkpoint tells.
+    """
     return [
-        _row(platform, predictor, home / predictor)
+        row
         for platform in registry.platforms(directory)
         for home in [registry.platform_directory(platform, directory)]
         for predictor in registry.PREDICTORS
         if (home / predictor).is_dir()
+        for row in _rows(platform, predictor, home / predictor)
     ]
 
 
-def _row(platform: str, predictor: str, directory: Path) -> dict[str, Any]:
+def metrics_rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row for each predictor and test: its errors, and the median label noise, in %."""
+    return [
+        {
+            "predictor": name,
+            "test": test,
+            **result[test],
+            "label noise %": (result["label_noise"] or {}).get("median"),
+        }
+        for name, result in _by_kernels(metrics)
+        for test in ("in_domain", "out_of_family")
+        if test in result
+    ]
+
+
+def _by_kernels(
+    metrics: Mapping[str, Mapping[str, Any]],
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Metrics by predictor, those of kernel-sum with guessed kernels as of one more predictor."""
+    for predictor, found in metrics.items():
+        yield predictor, found
+        if (guessing := found.get("guess")) is not None:
+            yield f"{predictor}[kernels=guess]", guessing
+
+
+def _rows(platform: str, predictor: str, directory: Path) -> Iterator[dict[str, Any]]:
     if predictor == registry.NAR_FORMER_V2:
         checkpoint = load_checkpoint(directory)
         data, metrics = checkpoint.training_data, checkpoint.metrics
     else:
         description = read_description(directory)
         data, metrics = description["training_data"], description["metrics"]
-    out = metrics.get("out_of_family", {})
-    noise = metrics.get("label_noise") or {}
-    return {
-        "platform": platform,
-        "predictor": predictor,
-        "networks": data["networks"],
-        "latency ms": " to ".join(f"{value:.3g}" for value in data["latency_ms"]),
-        "MAPE %": metrics["in_domain"]["mape"],
-        "Acc(10%)": metrics["in_domain"]["acc_10"],
-        "unseen family MAPE %": out.get("mape"),
-        "label noise %": noise.get("median"),
-    }
+    for name, found in _by_kernels({predictor: metrics}):
+        yield {
+            "platform": platform,
+            "predictor": name,
+            "networks": data["networks"],
+            "latency ms": " to ".join(f"{value:.3g}" for value in data["latency_ms"]),
+            "MAPE %": found["in_domain"]["mape"],
+            "Acc(10%)": found["in_domain"]["acc_10"],
+            "unseen family MAPE %": found.get("out_of_family", {}).get("mape"),
+            "label noise %": (found.get("label_noise") or {}).get("median"),
+        }

@@ -210,6 +210,12 @@ def test_kernel_sum_guesses_without_a_compiler(fitted, monkeypatch):
     assert explained.estimate == estimate
     added = sum(kernel.latency_ms for kernel in explained.contributions.kernels)
     assert added == pytest.approx(estimate.latency_ms)
+    assert model.estimate_graph(read_onnx(network)) == estimate
+    low, high = fitted[1]["kernel-sum"]["guess"]["interval"]
+    interval = (estimate.low_ms / estimate.latency_ms, estimate.high_ms / estimate.latency_ms)
+    assert interval == pytest.approx((low, high))
+    with pytest.raises(InputError, match="does not tell a compiler's kernels"):
+        CostModel.load("tvm-relax", **options).estimate_graph(read_onnx(network))
     with pytest.raises(InputError, match="choose one of compiler, guess"):
         CostModel.load("tvm-relax", kernels="mine", **options)
 

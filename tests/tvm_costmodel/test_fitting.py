@@ -22,6 +22,14 @@ def test_both_predictors_are_assessed_in_and_out_of_their_families(fitted):
         assert result["label_noise"]["median"] == pytest.approx(1.0, abs=0.05)
 
 
+def test_kernel_sum_is_assessed_with_both_sorts_of_kernels(fitted):
+    found = fitted[1]["kernel-sum"]
+    guessing = found["guess"]
+    assert guessing["in_domain"]["num_networks"] == found["in_domain"]["num_networks"]
+    assert set(guessing["out_of_family_by_family"]) == set(found["out_of_family_by_family"])
+    assert guessing["interval"] != found["interval"]
+
+
 def test_runs_that_are_kept_are_not_done_again(tmp_path):
     pytest.importorskip("torch", reason="training needs torch")
     from tvm_costmodel.fitting import FitConfig, fit_platform  # noqa: PLC0415
@@ -103,6 +111,7 @@ def test_too_few_networks_are_refused(tmp_path):
 
 def test_platforms_are_listed_with_their_quality(fitted):
     rows = platform_rows(fitted[0])
-    assert [row["predictor"] for row in rows] == ["nar-former-v2", "kernel-sum"]
+    predictors = ["nar-former-v2", "kernel-sum", "kernel-sum[kernels=guess]"]
+    assert [row["predictor"] for row in rows] == predictors
     assert {row["platform"] for row in rows} == {PLATFORM.name}
     assert all(row["MAPE %"] > 0 for row in rows)

@@ -30,3 +30,9 @@ def test_a_path_is_a_name():
 def test_what_is_neither_is_refused(text):
     with pytest.raises(InputError, match="expected"):
         Spec.parse(text)
+
+
+def test_one_more_option_takes_the_place_of_one_of_its_name():
+    spec = Spec.parse("kernel-sum[kernels=compiler,trials=3]").with_option("kernels", "guess")
+    assert str(spec) == "kernel-sum[trials=3,kernels=guess]"
+    assert str(Spec("flops").with_option("epochs", 3)) == "flops[epochs=3]"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -43,6 +42,7 @@ def train(
     """Train predictors on measured latencies, and show how good they are."""
     from tvm_costmodel.fitting import FitConfig, fit_platform  # noqa: PLC0415 (needs scipy)
     from tvm_costmodel.measurements import open_measurements  # noqa: PLC0415
+    from tvm_costmodel.summaries import metrics_rows  # noqa: PLC0415
 
     config = FitConfig(
         predictors=tuple(parse_specs(predictors)),
@@ -54,22 +54,7 @@ def train(
     with open_measurements(data) as database:
         name = registry.resolve_platform(platform, database.platforms())
         metrics = fit_platform(database, name, output, config, progress=note)
-    print_rows(rows_of(metrics), format_, title=name)
-
-
-def rows_of(metrics: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """A row for each predictor and test: its errors, and the median label noise, in %."""
-    return [
-        {
-            "predictor": predictor,
-            "test": test,
-            **result[test],
-            "label noise %": (result["label_noise"] or {}).get("median"),
-        }
-        for predictor, result in metrics.items()
-        for test in ("in_domain", "out_of_family")
-        if test in result
-    ]
+    print_rows(metrics_rows(metrics), format_, title=name)
 
 
 def platforms(checkpoints: CheckpointsOption = None, format_: FormatOption = Format.table) -> None:

@@ -52,7 +52,7 @@ def candidate(spec: Spec, task: Task, epochs: int | None = None) -> Candidate:
     if _SEED in spec.options:
         raise InputError(f"{spec}: the number of runs chooses the seeds, leave out seed=")
     if epochs is not None and _EPOCHS in accepted and _EPOCHS not in spec.options:
-        spec = Spec(spec.name, ",".join(filter(None, (spec.text, f"{_EPOCHS}={epochs}"))))
+        spec = spec.with_option(_EPOCHS, epochs)
     seeded = _SEED in accepted
 
     def make(seed: int) -> Predictor[Any]:

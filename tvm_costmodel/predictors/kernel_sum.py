@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -65,8 +65,7 @@ class KernelSumConfig:
     """How kernel-sum is fitted.
 
     Args:
-        kernels: which of them add up to a network in :meth:`KernelSum.predict`; those that are
-            guessed are learned in any case, those of the compiler only where they are asked for.
+        kernels: which of them are learned, and add up to a network in :meth:`KernelSum.predict`.
         trees: how they are grown.
         overhead: whether what happens between kernels is learned from the networks' latencies.
         trials: ways to grow trees that are tried by cross-validation first, of which the best is
@@ -110,33 +109,58 @@ class KernelSum(Predictor[Network]):
     ) -> None:
         """Learn the measured kernels of the networks, and what their sums lack.
 
+        What was learned before, of the other sort too, is forgotten.
+
         Raises:
             InputError: a network has no kernels, or none that were timed.
             MissingDependencyError: trials are asked for without Optuna.
         """
-        latencies = checked_targets(self.name, inputs, targets)
-        measured = [measured_kernels(self.name, network) for network in inputs]
-        examples: dict[KernelSource, list[tuple[tuple[Kernel, ...], FloatArray]]] = {}
-        if self.config.kernels == "compiler":
-            examples["compiler"] = measured
-        examples["guess"] = [timed_guesses(network) for network in inputs]
-        config = self.config.trees
-        if self.config.trials:
-            config = _tuned(next(iter(examples.values())), config, self.config.trials, progress)
-            self.description["tuned"] = asdict(config)
-        for number, (source, timed) in enumerate(examples.items()):
-            trees = _grown(timed, config, _part(progress, number, len(examples)))
-            overheads = Overheads()
-            if self.config.overhead:
-                own_ms = [times for _, times in measured]
-                if source == "guess":
-                    own_ms = [trees.predict(kernels) for kernels, _ in timed]
-                overheads = Overheads.fit(own_ms, latencies)
-            self._sums[source] = SummedTrees(trees=trees, overheads=overheads)
-        self.description["kernel_calls"] = sum(len(kernels) for kernels, _ in measured)
-        steps = len(examples) * config.num_trees
+        self._sums.clear()
+        self.description.pop("tuned", None)
+        self.learn(self.config.kernels, inputs, targets, progress)
+        steps = self.config.trees.num_trees
         error = validation_mape(self, validation)
         progress(FitEvent(step=steps, steps=steps, validation=error))
+
+    def learn(
+        self,
+        source: KernelSource,
+        inputs: Sequence[Network],
+        targets: FloatArray,
+        progress: Progress = silent,
+    ) -> None:
+        """Learn one sort of kernels, beside what has been learned of the other one.
+
+        :meth:`fit` learns the sort that it is to predict with; a checkpoint has both.
+
+        Args:
+            source: the sort.
+            inputs: networks with their measured kernels.
+            targets: latencies in ms, ``[num_networks]``.
+            progress: told of each tree.
+
+        Raises:
+            InputError, MissingDependencyError: as for :meth:`fit`.
+        """
+        latencies = checked_targets(self.name, inputs, targets)
+        measured = [measured_kernels(self.name, network) for network in inputs]
+        guesses = source == "guess"
+        timed = [timed_guesses(network) for network in inputs] if guesses else measured
+        kernels, times, owner = _known_times(timed)
+        config = self.config.trees
+        if self.config.trials:
+            config = tune(kernels, times, owner, config, self.config.trials, progress)
+            self.description["tuned"] = {
+                **self.description.get("tuned", {}),
+                source: asdict(config),
+            }
+        trees = KernelTrees.grow(kernels, times, config, progress)
+        overheads = Overheads()
+        if self.config.overhead:
+            own_ms = [trees.predict(calls) if guesses else alone for calls, alone in timed]
+            overheads = Overheads.fit(own_ms, latencies)
+        self._sums[source] = SummedTrees(trees=trees, overheads=overheads)
+        self.description["kernel_calls"] = sum(len(calls) for calls, _ in measured)
 
     def fit_kernels(
         self, kernels: Sequence[Kernel], times_ms: FloatArray, progress: Progress = silent
@@ -247,6 +271,16 @@ class KernelSum(Predictor[Network]):
         return self._sums[source]
 
 
+def metrics_of(description: Mapping[str, Any], source: KernelSource) -> Mapping[str, Any]:
+    """How good a checkpoint says that it is with a sort of kernels.
+
+    Older ones say it of the compiler's alone, which then stands for both.
+    """
+    metrics: Mapping[str, Any] = description["metrics"]
+    found: Mapping[str, Any] = metrics.get(source, metrics)
+    return found
+
+
 def read_description(directory: Path) -> dict[str, Any]:
     """What a kernel-sum checkpoint says of itself, read without XGBoost.
 
@@ -285,32 +319,15 @@ def _as_third_format(values: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "sums": {"compiler": {name: values[name] for name in names}}}
 
 
-_Timed = Sequence[tuple[tuple[Kernel, ...], FloatArray]]
-
-
-def _known_times(timed: _Timed) -> tuple[list[Kernel], FloatArray, npt.NDArray[np.int64]]:
+def _known_times(
+    timed: Sequence[tuple[Sequence[Kernel], FloatArray]],
+) -> tuple[list[Kernel], FloatArray, npt.NDArray[np.int64]]:
     """All kernels whose time is known, their times, and the number of each one's network."""
     times = np.concatenate([network_times for _, network_times in timed])
     owner = np.repeat(np.arange(len(timed)), [len(kernels) for kernels, _ in timed])
     known = ~np.isnan(times)
     kernels = [kernel for network_kernels, _ in timed for kernel in network_kernels]
     return list(itertools.compress(kernels, known)), times[known], owner[known]
-
-
-def _grown(timed: _Timed, config: TreeConfig, progress: Progress) -> KernelTrees:
-    kernels, times, _ = _known_times(timed)
-    return KernelTrees.grow(kernels, times, config, progress)
-
-
-def _tuned(timed: _Timed, config: TreeConfig, trials: int, progress: Progress) -> TreeConfig:
-    return tune(*_known_times(timed), config, trials, progress)
-
-
-def _part(progress: Progress, number: int, count: int) -> Progress:
-    """The progress of one of ``count`` parts that have as many steps each."""
-    return lambda event: progress(
-        replace(event, step=number * event.steps + event.step, steps=count * event.steps)
-    )
 
 
 def _known_kernels(network: Network) -> Sequence[Kernel]:

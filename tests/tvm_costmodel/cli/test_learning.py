@@ -10,26 +10,26 @@ import pytest
 
 from tests.tvm_costmodel.cli.messages import assert_one_message
 from tests.tvm_costmodel.measured import PLATFORM
-from tvm_costmodel.cli.learning import rows_of
+from tvm_costmodel.summaries import metrics_rows
 
 
 def test_platforms_lists_checkpoints(run, fitted):
     code, out, _ = run("platforms", "--checkpoints", fitted[0], "--format", "csv")
     assert code == 0
-    assert [row["platform"] for row in csv.DictReader(io.StringIO(out))] == [PLATFORM.name] * 2
+    assert [row["platform"] for row in csv.DictReader(io.StringIO(out))] == [PLATFORM.name] * 3
 
 
 def test_errors_stand_beside_the_label_noise(fitted):
-    rows = rows_of(fitted[1])
+    rows = metrics_rows(fitted[1])
     assert [(row["predictor"], row["test"]) for row in rows] == [
         (predictor, test)
-        for predictor in ("nar-former-v2", "kernel-sum")
+        for predictor in ("nar-former-v2", "kernel-sum", "kernel-sum[kernels=guess]")
         for test in ("in_domain", "out_of_family")
     ]
     assert all(row["mape"] > 0 for row in rows)
     assert all(row["label noise %"] == pytest.approx(1.0, abs=0.05) for row in rows)
     unknown = {**fitted[1]["kernel-sum"], "label_noise": None}
-    assert rows_of({"kernel-sum": unknown})[0]["label noise %"] is None
+    assert metrics_rows({"kernel-sum": unknown})[0]["label noise %"] is None
 
 
 def test_a_missing_optional_package_names_the_install_line(

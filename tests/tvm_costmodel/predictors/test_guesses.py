@@ -75,7 +75,7 @@ def test_a_network_is_predicted_without_its_kernels():
 
 
 @needs_xgboost
-def test_a_predictor_of_a_compilers_kernels_guesses_too(tmp_path):
+def test_a_predictor_of_a_compilers_kernels_learns_guessed_ones_beside_them(tmp_path):
     networks = small_networks()
     steps: list[tuple[int, int]] = []
     predictor = KernelSum(KernelSumConfig(trees=FEW_TREES))
@@ -84,7 +84,11 @@ def test_a_predictor_of_a_compilers_kernels_guesses_too(tmp_path):
         latencies(networks),
         progress=lambda event: steps.append((event.step, event.steps)),
     )
-    assert steps == [(step, 80) for step in range(1, 81) if step != 40]
+    assert steps == [(step, 40) for step in range(1, 41)]
+    assert not predictor.can_guess
+    before = predictor.predict(networks)
+    predictor.learn("guess", networks, latencies(networks))
+    assert (predictor.predict(networks) == before).all()
     predictor.save(tmp_path / "both")
     loaded = KernelSum.load(tmp_path / "both")
     graph = networks[0].graph
