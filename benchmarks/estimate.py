@@ -36,8 +36,8 @@ from measure.zoo import nasbench201, resnet
 from relay_frontend import load, tokenize
 from relay_frontend.fusion import fuse
 from tvm_costmodel import CostModel, CostModelError, Estimate
+from tvm_costmodel.answering import load_torch_runtime
 from tvm_costmodel.checkpoint import Checkpoint
-from tvm_costmodel.cost_model import load_torch_runtime
 from tvm_costmodel.native import NativePredictor
 from tvm_costmodel.runtime import NumpyPredictor
 
@@ -86,7 +86,7 @@ def sources() -> Iterator[tuple[str, Any, Any]]:
 def print_one(platform: str, checkpoints: str | None, repeats: int) -> None:
     """One line for each source and network: the estimate, and its parts."""
     model = CostModel.load(platform, checkpoints=checkpoints)
-    checkpoint, _ = model.nar_former_v2
+    checkpoint = model.nar_former_v2.checkpoint
     config = checkpoint.token_config
     runtimes = _runtimes(model)
     macs = multiply_adds(checkpoint)
@@ -112,12 +112,12 @@ def print_one(platform: str, checkpoints: str | None, repeats: int) -> None:
 
 def _runtimes(model: CostModel) -> dict[str, Any]:
     """The runtimes of this process by their names, numpy the first."""
-    checkpoint, chosen = model.nar_former_v2
+    checkpoint, chosen = model.nar_former_v2.checkpoint, model.nar_former_v2.runtime
     runtimes: dict[str, Any] = {"numpy": NumpyPredictor(checkpoint.weights, checkpoint.config)}
     if isinstance(chosen, NativePredictor):
         runtimes["native"] = chosen
     with suppress(CostModelError):
-        runtimes["torch"] = load_torch_runtime(model._checkpoint(model.predictor), "cpu")
+        runtimes["torch"] = load_torch_runtime(model.nar_former_v2.directory, "cpu")
     return runtimes
 
 

@@ -97,9 +97,9 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=100)
     options = parser.parse_args()
     cost_model = CostModel.load(options.platform)
-    checkpoint, _ = cost_model.nar_former_v2
+    checkpoint = cost_model.nar_former_v2.checkpoint
     weights, config = checkpoint.weights, checkpoint.config
-    predictor = LatencyNarFormerV2.load(cost_model._checkpoint(cost_model.predictor))
+    predictor = LatencyNarFormerV2.load(cost_model.nar_former_v2.directory)
     model = OneGraph(predictor.model.eval(), config.relations)
     runtimes: dict[str, Runtime] = {"numpy": NumpyPredictor(weights, config)}
     for name in instruction_sets():

@@ -5,40 +5,33 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from functools import cache, cached_property
+from contextlib import ExitStack
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import numpy as np
-import numpy.typing as npt
-
 from measure.errors import MeasurementError, UnknownPlatformError
-from relay_frontend import is_onnx, load, module_generation, tokenize
-from relay_frontend.errors import CostModelError, InputError, MissingDependencyError, NetworkError
-from relay_frontend.fusion import fuse
+from relay_frontend import is_onnx, load
+from relay_frontend.errors import CostModelError, InputError, NetworkError
 from relay_frontend.graph import OpGraph
-from relay_frontend.kernel import Kernel
-from relay_frontend.onnx import bind_shapes, load_model
-from relay_frontend.vocabulary import unknown_operators
-from tvm_costmodel import familiarity, registry
-from tvm_costmodel.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from tvm_costmodel import registry
+from tvm_costmodel.answering import (
+    Answer,
+    Answering,
+    KernelSumAnswering,
+    NarFormerV2Answering,
+    Question,
+    load_torch_runtime,
+)
+from tvm_costmodel.checkpoint import CheckpointError
 from tvm_costmodel.estimates import Estimate
-from tvm_costmodel.explanation import Contributions, Explanation, grounds, of_kernels, of_operators
-from tvm_costmodel.kernel_finding import KernelFinder, module_kernels
-from tvm_costmodel.native import make_runtime
-from tvm_costmodel.predictors.configurations import guess_kernels
-from tvm_costmodel.predictors.kernel_sum import KernelSource, KernelSum, metrics_of
-from tvm_costmodel.runtime import FloatArray, Runtime
+from tvm_costmodel.explanation import Explanation, grounds
+from tvm_costmodel.predictors.kernel_sum import KernelSource
+from tvm_costmodel.runtime import FloatArray
 from tvm_costmodel.streaming import Remembering, stream
 
 if TYPE_CHECKING:
     from measure.database import Database
-    from tvm_costmodel.learning.runtime import TorchRuntime
-
-Finding = Callable[[], KernelFinder]
-"""Gives what finds kernels; it is made when first asked for, since some networks need none."""
 
 
 class CostModel:
@@ -72,7 +65,7 @@ class CostModel:
             raise InputError(f"unknown kernels {kernels!r}: choose one of {known}")
         self.platform = platform
         self.predictor = predictor
-        self._kernel_source = kernels
+        self._kernels = kernels
         self._directory = directory
         self._database = database
         self._remembering: dict[str, Remembering] = {}
@@ -118,7 +111,7 @@ class CostModel:
             )
             # A bad checkpoint fails here, not at the first estimate.
             if name not in measured or model.has_checkpoint:
-                _ = model.kernel_sum if predictor == registry.KERNEL_SUM else model.nar_former_v2
+                _ = model.answering
             on_failure.pop_all()
         if measurements is not None:
             weakref.finalize(model, measurements.close)
@@ -130,34 +123,20 @@ class CostModel:
         return (self._directory / self.predictor).is_dir()
 
     @cached_property
-    def nar_former_v2(self) -> tuple[Checkpoint, Runtime]:
-        """The learned predictor and the checkpoint that it comes from."""
-        checkpoint = load_checkpoint(self._checkpoint(registry.NAR_FORMER_V2))
-        return checkpoint, make_runtime(checkpoint.weights, checkpoint.config)
+    def nar_former_v2(self) -> NarFormerV2Answering:
+        """NAR-Former V2 by the platform's checkpoint."""
+        return NarFormerV2Answering(self._checkpoint(registry.NAR_FORMER_V2))
 
     @cached_property
-    def kernel_sum(self) -> KernelSum:
-        """The kernel-sum predictor."""
-        return KernelSum.load(self._checkpoint(registry.KERNEL_SUM))
+    def kernel_sum(self) -> KernelSumAnswering:
+        """Kernel-sum by the platform's checkpoint."""
+        directory = self._checkpoint(registry.KERNEL_SUM)
+        return KernelSumAnswering(directory, self.platform, self._kernels)
 
-    @cached_property
-    def _description(self) -> Mapping[str, Any]:
-        """What the checkpoint says of itself: ``training_data``, ``metrics``, ``created_by``."""
-        if self.predictor == registry.KERNEL_SUM:
-            said = self.kernel_sum.description
-            return {**said, "metrics": metrics_of(said, self._kernel_source)}
-        checkpoint, _ = self.nar_former_v2
-        return {
-            "training_data": checkpoint.training_data,
-            "metrics": checkpoint.metrics,
-            "created_by": checkpoint.created_by,
-        }
-
-    @cached_property
-    def known_networks(self) -> familiarity.KnownNetworks | None:
-        """The networks that the checkpoint was trained on; None where it does not list them."""
-        directory = self._checkpoint(self.predictor) / familiarity.DIRECTORY
-        return familiarity.KnownNetworks.load(directory) if directory.is_dir() else None
+    @property
+    def answering(self) -> Answering:
+        """The predictor that was asked for."""
+        return self.kernel_sum if self.predictor == registry.KERNEL_SUM else self.nar_former_v2
 
     def estimate(
         self,
@@ -190,25 +169,11 @@ class CostModel:
             BuildError, TimeLimitError: it rejects the network, or does not come to an end.
             WorkerError: the process that it runs in failed; the network may be fine.
         """
-        with self._finding() as finding:
-            return self._estimate(network, shapes, params, finding, measured=measured)
-
-    def _estimate(
-        self,
-        network: Any,
-        shapes: Mapping[str, Sequence[int]] | None,
-        params: Collection[str] | None,
-        finding: Finding,
-        *,
-        measured: bool,
-    ) -> Estimate:
-        graph = load(network, shapes, params)
-        if measured and (known := self._measured(graph)) is not None:
+        question = _read(network, shapes, params)
+        if measured and (known := self._measured(question.graph)) is not None:
             return known
-        if self.predictor == registry.KERNEL_SUM:
-            _, times = self._summed(graph, network, shapes, params, finding)
-            return self._make(graph, float(times.sum()), graph.unknown_ops)
-        return self.estimate_graph(graph)
+        with self.answering.begin() as answer:
+            return self._estimated(question.graph, answer(question))
 
     def estimate_graph(self, graph: OpGraph) -> Estimate:
         """The estimate for an operator graph that was read already.
@@ -217,15 +182,8 @@ class CostModel:
             InputError: the predictor is kernel-sum with a compiler's kernels, which no operator
                 graph tells.
         """
-        if self.predictor == registry.KERNEL_SUM:
-            if self._kernel_source != "guess":
-                raise InputError(
-                    "an operator graph does not tell a compiler's kernels: estimate the network "
-                    "itself, or load the model with kernels='guess'"
-                )
-            return self._make(graph, float(self.kernel_sum.guess(graph).sum()), graph.unknown_ops)
-        _, predictor = self.nar_former_v2
-        return self._estimated(graph, float(self._predicted([graph], predictor)[0]))
+        with self.answering.begin() as answer:
+            return self._estimated(graph, answer(Question(graph=graph)))
 
     def estimate_many(
         self,
@@ -266,71 +224,71 @@ class CostModel:
         """
         if errors not in ("return", "raise"):
             raise InputError(f"errors is {errors!r}: choose 'return' or 'raise'")
-        found: Iterator[Estimate | CostModelError]
         if self.predictor == registry.KERNEL_SUM:
             if device != "cpu":
                 raise InputError(f"device is {device!r}: kernel-sum predicts on the 'cpu' alone")
-            found = self._one_by_one(networks, shapes, params, measured=measured)
+            read = partial(_read, shapes=shapes, params=params)
+            found = self._one_by_one(networks, read, measured=measured)
         else:
-            answers = stream(
-                networks,
-                lambda network: load(network, shapes, params),
-                self._remembered(device),
-                read_here=lambda network: not is_onnx(network),
-                workers=workers,
-            )
-            found = (
-                a if isinstance(a, CostModelError) else self._answer(*a, measured=measured)
-                for a in answers
-            )
+            found = self._streamed(networks, shapes, params, device, workers, measured=measured)
         return map(_raised, found) if errors == "raise" else found
 
-    def _remembered(self, device: str) -> Remembering:
-        """The predictor of NAR-Former V2 on a device, with what it has predicted there."""
-        if device not in self._remembering:
-            predictor: Runtime | TorchRuntime = self.nar_former_v2[1]
-            if device != "cpu":
-                predictor = load_torch_runtime(self._checkpoint(registry.NAR_FORMER_V2), device)
-            self._remembering[device] = Remembering(
-                lambda graphs: self._predicted(graphs, predictor)
-            )
-        return self._remembering[device]
-
-    def _predicted(
-        self, graphs: Sequence[OpGraph], predictor: Runtime | TorchRuntime
-    ) -> FloatArray:
-        """Latencies in ms that NAR-Former V2 predicts, ``[num_graphs]``."""
-        checkpoint, _ = self.nar_former_v2
-        asks = "kernel" in checkpoint.config.relations
-        kernels = [fuse(graph) for graph in graphs] if asks else None
-        return predictor.predict([tokenize(g, checkpoint.token_config) for g in graphs], kernels)
-
-    def _estimated(self, graph: OpGraph, latency: float) -> Estimate:
-        checkpoint, _ = self.nar_former_v2
-        config = checkpoint.token_config
-        unknown = unknown_operators(graph, config.vocabulary)
-        unlearned = sorted(op for op in graph.ops if config.name(op) != op and op not in unknown)
-        estimate = self._make(graph, latency, unknown)
-        return replace(estimate, unlearned_ops=tuple(unlearned)) if unlearned else estimate
-
-    def _answer(self, graph: OpGraph, latency: float, *, measured: bool) -> Estimate:
-        known = self._measured(graph) if measured else None
-        return known or self._estimated(graph, latency)
-
     def _one_by_one(
-        self, networks: Iterable[Any], *arguments: Any, measured: bool
+        self, networks: Iterable[Any], read: Callable[[Any], Question], *, measured: bool
     ) -> Iterator[Estimate | CostModelError]:
-        """Kernel-sum's answers; one worker lists the kernels of all networks."""
-        with self._finding() as finding:
+        """One answer after the other."""
+        with self.answering.begin() as answer:
             for network in networks:
-                yield self._tried(network, *arguments, finding, measured=measured)
+                yield self._tried(network, read, answer, measured=measured)
 
-    def _tried(self, network: Any, *arguments: Any, measured: bool) -> Estimate | CostModelError:
+    def _tried(
+        self,
+        network: Any,
+        read: Callable[[Any], Question],
+        answer: Callable[[Question], Answer],
+        *,
+        measured: bool,
+    ) -> Estimate | CostModelError:
         """The estimate, or what is wrong with the network; other errors are no answers."""
         try:
-            return self._estimate(network, *arguments, measured=measured)
+            question = read(network)
+            known = self._measured(question.graph) if measured else None
+            return known or self._estimated(question.graph, answer(question))
         except (NetworkError, MeasurementError) as error:
             return error
+
+    def _streamed(
+        self,
+        networks: Iterable[Any],
+        shapes: Mapping[str, Sequence[int]] | None,
+        params: Collection[str] | None,
+        device: str,
+        workers: int | None,
+        *,
+        measured: bool,
+    ) -> Iterator[Estimate | CostModelError]:
+        """Answers of NAR-Former V2 in batches."""
+        answers = stream(
+            networks,
+            lambda network: load(network, shapes, params),
+            self._remembered(device),
+            read_here=lambda network: not is_onnx(network),
+            workers=workers,
+        )
+
+        def answered(graph: OpGraph, latency_ms: float) -> Estimate:
+            known = self._measured(graph) if measured else None
+            return known or self._estimated(graph, self.nar_former_v2.answer(graph, latency_ms))
+
+        return (a if isinstance(a, CostModelError) else answered(*a) for a in answers)
+
+    def _remembered(self, device: str) -> Remembering:
+        """What predicts by NAR-Former V2 on a device, with what it has predicted there."""
+        if device not in self._remembering:
+            learned = self.nar_former_v2
+            runtime = None if device == "cpu" else load_torch_runtime(learned.directory, device)
+            self._remembering[device] = Remembering(lambda graphs: learned.predict(graphs, runtime))
+        return self._remembering[device]
 
     def explain(
         self,
@@ -356,36 +314,18 @@ class CostModel:
             CheckpointError: there is no checkpoint to estimate with, or it is damaged.
             InterpreterError, BuildError, TimeLimitError, WorkerError: as for :meth:`estimate`.
         """
-        graph = load(network, shapes, params)
-        contributions: Contributions | None
-        if self.predictor == registry.KERNEL_SUM:
-            with self._finding() as finding:
-                kernels, times = self._summed(graph, network, shapes, params, finding)
-            estimate = self._make(graph, float(times.sum()), graph.unknown_ops)
-            contributions, missing = of_kernels(kernels, times), None
-        else:
-            estimate = self.estimate_graph(graph)
-            contributions, missing = self._contributions(graph)
+        question = _read(network, shapes, params)
+        graph, answering = question.graph, self.answering
+        with answering.begin() as answer:
+            answered = answer(question)
+        contributions, missing = answered.take_apart()
         return Explanation(
-            estimate=estimate,
+            estimate=self._estimated(graph, answered),
             measured=self._measured(graph),
             contributions=contributions,
             missing=missing,
-            grounds=grounds(graph, self.known_networks, self._description),
+            grounds=grounds(graph, answering.known_networks, answering.description),
         )
-
-    def _contributions(self, graph: OpGraph) -> tuple[Contributions | None, str | None]:
-        """What adds up to the estimate of NAR-Former V2, or why that cannot be told."""
-        checkpoint, _ = self.nar_former_v2
-        readout = checkpoint.config.readout
-        if readout != "contributions":
-            return None, (
-                f"The checkpoint has the readout {readout!r}, which answers for the network as a "
-                "whole: what its kernels and operators add cannot be told. Train one that adds "
-                "them up (tvm-costmodel train --predictors 'nar-former-v2[preset=best]'), or ask "
-                "for kernel-sum (--predictor kernel-sum)"
-            )
-        return of_operators(graph, fuse(graph), self.operator_latencies(graph)), None
 
     def operator_latencies(self, graph: OpGraph) -> FloatArray:
         """What each operator of ``graph`` adds to the estimate of NAR-Former V2 in ms.
@@ -396,8 +336,7 @@ class CostModel:
             InputError: the checkpoint's readout is not ``contributions``.
             CheckpointError: there is no checkpoint to estimate with.
         """
-        checkpoint, predictor = self.nar_former_v2
-        return predictor.contributions(tokenize(graph, checkpoint.token_config), fuse(graph))
+        return self.nar_former_v2.operator_latencies(graph)
 
     def _checkpoint(self, predictor: str) -> Path:
         """The directory of a predictor's checkpoint.
@@ -416,19 +355,20 @@ class CostModel:
             )
         return path
 
-    def _make(self, graph: OpGraph, latency: float, unknown_ops: tuple[str, ...]) -> Estimate:
-        said = self._description
+    def _estimated(self, graph: OpGraph, answer: Answer) -> Estimate:
+        said = self.answering.description
         low, high = said["metrics"]["interval"]
         networks = said["training_data"]["networks"]
         return Estimate(
-            latency_ms=latency,
-            low_ms=latency * low,
-            high_ms=latency * high,
+            latency_ms=answer.latency_ms,
+            low_ms=answer.latency_ms * low,
+            high_ms=answer.latency_ms * high,
             source=self.predictor,
             platform=self.platform,
             checkpoint=f"{self.predictor} {said['created_by']}, {networks} networks",
             digest=graph.digest,
-            unknown_ops=unknown_ops,
+            unknown_ops=answer.unknown_ops,
+            unlearned_ops=answer.unlearned_ops,
         )
 
     def _measured(self, graph: OpGraph) -> Estimate | None:
@@ -438,34 +378,14 @@ class CostModel:
 
         return measured_estimate(self._database, graph, self.platform)
 
-    @contextmanager
-    def _finding(self) -> Iterator[Finding]:
-        """What finds the platform's kernels, by one worker until the end."""
-        with ExitStack() as stack:
-            yield cache(lambda: stack.enter_context(KernelFinder(self.platform)))
 
-    def _summed(
-        self,
-        graph: OpGraph,
-        network: Any,
-        shapes: Mapping[str, Sequence[int]] | None,
-        params: Collection[str] | None,
-        finding: Finding,
-    ) -> tuple[Sequence[Kernel], npt.NDArray[np.float64]]:
-        """The kernels that kernel-sum adds up, and what each adds in ms, ``[num_kernels]``."""
-        if self._kernel_source == "guess":
-            return guess_kernels(graph), self.kernel_sum.guess(graph)
-        if module_generation(network) is not None:
-            kernels = module_kernels(network, self.platform, params)
-        elif is_onnx(network):
-            kernels = finding().find(bind_shapes(load_model(network), shapes))
-        else:
-            raise NetworkError(
-                "compilers list the kernels of ONNX networks and of modules, not of "
-                f"{type(network).__name__}: import it with TVM first, or load the model with "
-                "kernels='guess'"
-            )
-        return kernels, self.kernel_sum.contributions(kernels)
+def _read(
+    network: Any,
+    shapes: Mapping[str, Sequence[int]] | None,
+    params: Collection[str] | None,
+) -> Question:
+    graph = load(network, shapes, params)
+    return Question(graph=graph, network=network, shapes=shapes, params=params)
 
 
 def _raised(answer: Estimate | CostModelError) -> Estimate:
@@ -482,22 +402,6 @@ def _resolve(platform: str, with_checkpoint: Sequence[str], measured: Sequence[s
         if not measured:
             raise
         return registry.resolve_platform(platform, sorted({*with_checkpoint, *measured}))
-
-
-def load_torch_runtime(checkpoint: Path, device: str) -> TorchRuntime:
-    """The predictor of a checkpoint of NAR-Former V2 on a device of torch.
-
-    Raises:
-        MissingDependencyError: torch is missing.
-        InputError: torch finds no such device.
-    """
-    try:
-        from tvm_costmodel.learning.runtime import TorchRuntime  # noqa: PLC0415 (needs torch)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"estimates on {device} need torch ({error}): pip install 'tvm-costmodel[train]'"
-        ) from None
-    return TorchRuntime(checkpoint, device)
 
 
 def _open_measurements(database: str | os.PathLike[str]) -> Database:

@@ -199,7 +199,7 @@ def test_kernel_sum_guesses_without_a_compiler(fitted, monkeypatch):
     def nobody(*_arguments: object) -> None:
         raise AssertionError("no compiler is to be asked")
 
-    monkeypatch.setattr("tvm_costmodel.cost_model.KernelFinder", nobody)
+    monkeypatch.setattr("tvm_costmodel.answering.KernelFinder", nobody)
     options = {"predictor": "kernel-sum", "checkpoints": fitted[0]}
     model = CostModel.load("tvm-relax", kernels="guess", **options)
     network = sample("resnet", 1, "small").model

@@ -128,12 +128,10 @@ def test_torch_gives_the_same(shipped, networks):
     from tvm_costmodel.learning.runtime import TorchRuntime  # noqa: PLC0415
 
     graphs = [read_onnx(network) for network in networks]
-    predictor = TorchRuntime(shipped._checkpoint("nar-former-v2"), "cpu")
-    by_torch = shipped._predicted(graphs, predictor)
-    np.testing.assert_allclose(
-        shipped._predicted(graphs, shipped.nar_former_v2[1]), by_torch, rtol=1e-5
-    )
-    assert shipped._predicted([], predictor).shape == (0,)
+    learned = shipped.nar_former_v2
+    runtime = TorchRuntime(learned.directory, "cpu")
+    np.testing.assert_allclose(learned.predict(graphs), learned.predict(graphs, runtime), rtol=1e-5)
+    assert learned.predict([], runtime).shape == (0,)
 
 
 # --- Kernel-sum ---------------------------------------------------------------------------------
@@ -166,7 +164,7 @@ class Finder:
 
 @pytest.fixture
 def by_kernels(fitted, monkeypatch) -> CostModel:
-    monkeypatch.setattr("tvm_costmodel.cost_model.KernelFinder", Finder)
+    monkeypatch.setattr("tvm_costmodel.answering.KernelFinder", Finder)
     monkeypatch.setattr(Finder, "made", 0)
     monkeypatch.setattr(Finder, "closed", 0)
     return CostModel.load(PLATFORM.name, predictor="kernel-sum", checkpoints=fitted[0])

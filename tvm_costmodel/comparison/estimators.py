@@ -73,7 +73,7 @@ class Estimator(ABC):
 
     def __init__(self, model: CostModel) -> None:
         self.model = model
-        known = model.known_networks
+        known = model.answering.known_networks
         self._known = None if known is None else frozenset(known.names)
 
     @abstractmethod
@@ -89,12 +89,7 @@ class NarFormerV2Estimator(Estimator):
 
     def __init__(self, model: CostModel) -> None:
         super().__init__(model)
-        self._readout = model.nar_former_v2[0].config.readout
-
-    @property
-    def tells_operators(self) -> bool:
-        """Whether its estimate is a sum over operators."""
-        return self._readout == "contributions"
+        self.tells_operators = model.nar_former_v2.tells_operators
 
     def estimate(self, subject: Subject) -> Estimated:
         start = time.perf_counter()
@@ -120,7 +115,7 @@ class KernelSumEstimator(Estimator):
 
     def __init__(self, model: CostModel) -> None:
         super().__init__(model)
-        self._predictor = model.kernel_sum
+        self._predictor = model.kernel_sum.predictor
 
     def estimate(self, subject: Subject) -> Estimated:
         kernels = subject.kernels
