@@ -6,7 +6,7 @@ import os
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -236,16 +236,17 @@ class CostModel:
     def _one_by_one(
         self, networks: Iterable[Any], read: Callable[[Any], Question], *, measured: bool
     ) -> Iterator[Estimate | CostModelError]:
-        """One answer after the other."""
-        with self.answering.begin() as answer:
+        """One answer after the other; the checkpoint is asked for where one was not measured."""
+        with ExitStack() as stack:
+            begun = cache(lambda: stack.enter_context(self.answering.begin()))
             for network in networks:
-                yield self._tried(network, read, answer, measured=measured)
+                yield self._tried(network, read, begun, measured=measured)
 
     def _tried(
         self,
         network: Any,
         read: Callable[[Any], Question],
-        answer: Callable[[Question], Answer],
+        begun: Callable[[], Callable[[Question], Answer]],
         *,
         measured: bool,
     ) -> Estimate | CostModelError:
@@ -253,7 +254,7 @@ class CostModel:
         try:
             question = read(network)
             known = self._measured(question.graph) if measured else None
-            return known or self._estimated(question.graph, answer(question))
+            return known or self._estimated(question.graph, begun()(question))
         except (NetworkError, MeasurementError) as error:
             return error
 

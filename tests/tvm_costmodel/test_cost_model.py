@@ -82,6 +82,8 @@ def test_measurements_need_no_checkpoint(measured_database, tmp_path):
         model.estimate(sample("resnet", 99, "small").model)
     by_kernels = CostModel.load("tvm-relax", predictor="kernel-sum", **options)
     assert by_kernels.estimate(sample("resnet", 0, "small").model).source == "measured"
+    (streamed,) = by_kernels.estimate_many([sample("resnet", 0, "small").model])
+    assert streamed.source == "measured"
 
 
 def test_without_checkpoint_and_measurements_there_is_no_model(measured_database, tmp_path):
