@@ -6,7 +6,9 @@ PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
 
 .PHONY: setup demo docs test test-main test-relay test-python test-docs lint relay-env clean
 
-setup: .venv/installed relay-env
+# Both at once: what one downloads takes no time of what the other compiles.
+setup:
+	@$(MAKE) --no-print-directory --jobs=2 .venv/installed relay-env
 
 .venv/installed: pyproject.toml constraints.txt $(NATIVE)
 	$(PYTHON) -m venv .venv
@@ -14,8 +16,8 @@ setup: .venv/installed relay-env
 	touch $@
 
 # Two TVM generations cannot share an interpreter: Relay's wheels exist for Python 3.10 only.
-relay-env: .venv/installed
-	@.venv/bin/python tools/relay_env.py
+relay-env:
+	@$(PYTHON) tools/relay_env.py
 
 demo: setup
 	.venv/bin/tvm-costmodel demo
@@ -23,7 +25,7 @@ demo: setup
 docs: .venv/installed
 	.venv/bin/python -m sphinx -W --keep-going -E -q -b html docs build/docs
 
-lint: setup
+lint: .venv/installed
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
@@ -32,7 +34,8 @@ lint: setup
 # The two environments side by side: each keeps to one core. Who is done first goes on without the
 # native part, and with the documentation.
 test: export OMP_NUM_THREADS = 1
-test: lint
+test:
+	@$(MAKE) --no-print-directory --jobs=2 relay-env lint
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-main test-relay test-python test-docs
 
 test-main:
