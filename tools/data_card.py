@@ -27,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 from measure.database import Database  # noqa: E402
 from measure.database.connection import platform_id  # noqa: E402
 from measure.database.parquet import load_parquet  # noqa: E402
-from measure.database.queries import stored_rounds  # noqa: E402
+from measure.database.stored import stored_rounds  # noqa: E402
 from measure.records import Latency, PlatformStats  # noqa: E402
 
 

@@ -18,13 +18,14 @@ from typing import TypeVar
 
 from measure.campaign.builds import Task
 from measure.campaign.context import Context
+from measure.campaign.health import MAX_WORKER_ERRORS, DeviceHealth, QuarantinedError
 from measure.campaign.machine import alone_on_machine, beside_others
 from measure.campaign.types import EventKind
 from measure.client import ToolchainInfo, Worker
 from measure.conditions import MAX_DRIFT, is_disturbed
 from measure.database.jobs import Job
-from measure.database.queries import DECIDING_STAGES
 from measure.database.store import Position
+from measure.database.stored import DECIDING_STAGES
 from measure.device import Platform
 from measure.errors import (
     DeviceError,
@@ -40,13 +41,8 @@ _T = TypeVar("_T")
 
 LOCAL = "local"
 
-_MAX_WORKER_ERRORS = 3
 # A network that takes so many connections with it, while the anchors run, is at fault itself.
 _MAX_LOSSES = 3
-
-
-class _QuarantinedError(Exception):
-    """The device of this lane failed too often."""
 
 
 class Lane:
@@ -75,13 +71,13 @@ class Lane:
         self._workers = workers
         self._toolchains = toolchains
         self._context = context
+        self._health = DeviceHealth(device, context)
         self._random = Random(context.config.seed)
         self._names = {platform.name: name for name, platform in platforms.items()}
         self._held: dict[int, Task] = {}
         self._without_kernels: set[int] = set()
         self._renewed_s = time.monotonic()
         self._worker_errors_in_a_row = 0
-        self._has_worked = False
         self._anchors = [
             self._task(network, toolchain) for toolchain in platforms for network in anchors
         ]
@@ -101,7 +97,7 @@ class Lane:
         try:
             while jobs := self._lease():
                 self._run_block([self._task_of(job) for job in jobs])
-        except _QuarantinedError:
+        except QuarantinedError:
             return None
         finally:
             self._release_all()
@@ -218,7 +214,7 @@ class Lane:
             try:
                 finished = measure()
             except DeviceError as error:
-                finished = self._survive(error, measure)
+                finished = self._health.survive(error, measure)
             self._context.database.add_anchor_round(
                 blocks[task.platform.name], task.network.digest, position, finished
             )
@@ -228,7 +224,7 @@ class Lane:
     def _measure_anchor(self, task: Task) -> Round:
         """A round of an anchor, which any device and toolchain should give."""
         try:
-            return self._insist(partial(self._measure, task))
+            return self._health.insist(partial(self._measure, task))
         except MeasurementError as error:
             raise _anchor_error(task, error) from error
 
@@ -254,7 +250,7 @@ class Lane:
             context.database.add_round(
                 job.network, job.platform, job.protocol, number, finished, block=block, lease=job
             )
-            self._device_works()
+            self._health.works()
             disturbed = is_disturbed(finished.conditions)
             context.count(rounds=1, disturbed=disturbed)
             latency = label(finished.steady, context.protocol)
@@ -327,7 +323,7 @@ class Lane:
             self._worker_errors_in_a_row += 1
             self._context.check()
             self._give_back(task, "worker-lost", error)
-            if self._worker_errors_in_a_row >= _MAX_WORKER_ERRORS:
+            if self._worker_errors_in_a_row >= MAX_WORKER_ERRORS:
                 raise
         else:
             self._worker_errors_in_a_row = 0
@@ -355,7 +351,7 @@ class Lane:
         """Find out who took the connection down: the device, or the network that ran on it."""
         job = task.job
         assert job is not None
-        self._survive(error, self._check_health)
+        self._health.survive(error, self._check_health)
         if job.attempts + 1 >= _MAX_LOSSES:
             reason = (
                 f"{job.attempts + 1} connections were lost while it ran, and the device answered "
@@ -365,51 +361,12 @@ class Lane:
         else:
             self._give_back(task, "device-lost", error)
 
-    def _survive(self, error: DeviceError, attempt: Callable[[], _T]) -> _T:
-        """Count a failure of the device, and attempt something until it works again.
-
-        Each attempt that fails counts too, until the device is quarantined.
-        """
-        context = self._context
-        while True:
-            context.report("device-lost", detail=f"{self.device}: {error}")
-            state = context.devices.record_failure(self.device, self.device, str(error))
-            if state.state == "quarantined":
-                context.quarantine(self.device, str(error))
-                raise _QuarantinedError
-            try:
-                result = attempt()
-            except DeviceError as next_error:
-                error = next_error
-                continue
-            context.devices.record_success(self.device, self.device)
-            return result
-
     def _check_health(self) -> None:
         """Raise DeviceError unless the device answers, and runs what it has run before."""
         for worker in self._workers.values():
-            self._insist(worker.fingerprint)
+            self._health.insist(worker.fingerprint)
         if self._context.config.anchors and self._anchors:
             self._measure_anchor(self._random.choice(self._anchors))
-
-    def _insist(self, step: Callable[[], _T]) -> _T:
-        """The result of ``step``, which is tried again where a worker fails, but not endlessly."""
-        left = _MAX_WORKER_ERRORS
-        while True:
-            left -= 1
-            try:
-                return step()
-            except (MeasurementError, WorkerError) as error:
-                self._context.check()
-                if not left:
-                    raise
-                self._context.report("worker-lost", detail=f"{self.device}: {error}")
-
-    def _device_works(self) -> None:
-        """With the first round that is stored, failures of the device before it count no more."""
-        if not self._has_worked and self._context.devices.get(self.device).failures_in_a_row:
-            self._context.devices.record_success(self.device, self.device)
-        self._has_worked = True
 
     def _give_back(self, task: Task, kind: EventKind, error: Exception) -> None:
         assert task.job is not None

@@ -20,8 +20,8 @@ from sqlalchemy.orm import Session
 from measure.database.connection import OpenDatabase, now, platform_id, utc
 from measure.database.engine import insert_missing
 from measure.database.owner import is_dead
-from measure.database.queries import DECIDING_STAGES, failed_stages
 from measure.database.schema import JobRow
+from measure.database.stored import DECIDING_STAGES, failed_stages
 from measure.errors import LeaseLostError
 
 STATES = ("queued", "leased", "done", "failed")

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from measure.database.connection import platform_id
 from measure.database.jobs import count_jobs
-from measure.database.queries import latency_of, protocols_of, stored_rounds, stored_timings
 from measure.database.schema import FailureRow, JobRow, KernelRow, NetworkRow
+from measure.database.stored import latency_of, protocols_of, stored_rounds, stored_timings
 from measure.records import Latency, LatencyStats, NoiseStats, PlatformStats
 
 

@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 from measure.database.connection import OpenDatabase, now, platform_id, utc
 from measure.database.engine import insert_missing
 from measure.database.jobs import Job, hold_lease, leave
-from measure.database.queries import DECIDING_STAGES, stored_kernels
 from measure.database.schema import (
     AnchorRoundRow,
     BlockRow,
@@ -29,6 +28,7 @@ from measure.database.schema import (
     ProtocolRow,
     compressed,
 )
+from measure.database.stored import DECIDING_STAGES, stored_kernels
 from measure.device import Device, Platform, deciding_versions
 from measure.errors import (
     DatabaseError,

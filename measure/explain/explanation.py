@@ -15,15 +15,6 @@ from sqlalchemy.orm import Session
 from measure.conditions import disturbance, unknown_counters
 from measure.database import Database
 from measure.database.connection import platform_id
-from measure.database.queries import (
-    DECIDING_STAGES,
-    StoredRound,
-    failed_stages,
-    latency_of,
-    stored_rounds,
-    stored_timings,
-    used_timings,
-)
 from measure.database.schema import (
     AnchorRoundRow,
     BlockRow,
@@ -34,6 +25,15 @@ from measure.database.schema import (
     NetworkRow,
     PlatformRow,
     ProtocolRow,
+)
+from measure.database.stored import (
+    DECIDING_STAGES,
+    StoredRound,
+    failed_stages,
+    latency_of,
+    stored_rounds,
+    stored_timings,
+    used_timings,
 )
 from measure.probes import steady
 from measure.protocol import (
