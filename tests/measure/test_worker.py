@@ -79,6 +79,16 @@ def test_the_toolchain_describes_itself(worker: Worker) -> None:
     assert info.versions == {"fake": "1", "python": "3"}
 
 
+@pytest.mark.relax
+def test_torch_which_tvm_would_import_is_left_out() -> None:
+    with Worker("tvm-relax") as worker:
+        worker.describe()
+        assert worker._process is not None
+        libraries = Path(f"/proc/{worker._process.pid}/maps").read_text()
+    assert "libtvm" in libraries
+    assert "libtorch" not in libraries
+
+
 def test_a_round_has_samples_and_conditions(worker: Worker, tmp_path: Path) -> None:
     build_s = build(worker, "ok", tmp_path)
     before = time.time()
