@@ -46,11 +46,11 @@ class Draw:
         return cls(**{**values, "shape": tuple(values["shape"])})
 
 
-def data(shape: tuple[int, ...], dtype: str) -> Draw:
-    """Standard normal floats; zeros for other types, which may be indices."""
+def data(shape: tuple[int, ...], dtype: str, bound: int = 1) -> Draw:
+    """Standard normal floats; for other types, which may be indices, integers below ``bound``."""
     if "float" in dtype:
         return Draw(shape=shape, dtype=dtype)
-    return Draw(shape=shape, dtype=dtype, low=0, high=1)
+    return Draw(shape=shape, dtype=dtype, low=0, high=bound)
 
 
 def draw(spec: Draw, seed: int, index: int) -> Array:

@@ -18,6 +18,7 @@ import onnx
 import onnxruntime
 
 from measure.drawing import data, draw
+from measure.lookups import index_bounds
 from measure.toolchains.base import Artifact, Toolchain
 from measure.toolchains.description import read_description, write_description
 from measure.toolchains.onnx_kernels import (
@@ -146,7 +147,8 @@ class OnnxRuntimeArtifact(Artifact):
         self._stripped = onnx.load(model)
         self._seed = seed
         self._session = _session(_filled(self._stripped, seed), _options())
-        self._binding = _bind(self._session, _draw_inputs(self._session, seed))
+        self._bounds = index_bounds(self._stripped)
+        self._binding = _bind(self._session, _draw_inputs(self._session, self._bounds, seed))
 
     def time(self, number: int) -> float:
         """Wall time in seconds of ``number`` inferences in a row, inputs and outputs on device."""
@@ -177,7 +179,8 @@ class OnnxRuntimeArtifact(Artifact):
         most = max(1, _MAX_EVENTS // max(1, len(names)))
         times = []
         for start in range(0, number, most):
-            graph, runs = _profile(content, self._seed, min(most, number - start))
+            count = min(most, number - start)
+            graph, runs = _profile(content, self._bounds, self._seed, count)
             named = name_kernels(graph, _tensors(self._stripped))
             if list(named) != names:
                 raise InputError(
@@ -190,7 +193,8 @@ class OnnxRuntimeArtifact(Artifact):
 
 def _find_kernels(stripped: onnx.ModelProto) -> tuple[Kernel, ...]:
     """The kernels that ONNX Runtime runs in one inference."""
-    graph, runs = _profile(_filled(stripped, _FILL_SEED), _FILL_SEED, 0)
+    content = _filled(stripped, _FILL_SEED)
+    graph, runs = _profile(content, index_bounds(stripped), _FILL_SEED, 0)
     return read_kernels(graph, name_kernels(graph, _tensors(stripped)), runs[0])
 
 
@@ -202,7 +206,9 @@ def _tensors(model: onnx.ModelProto) -> set[str]:
     return {name for node in model.graph.node for name in (*node.input, *node.output) if name}
 
 
-def _profile(content: bytes, seed: int, number: int) -> tuple[onnx.GraphProto, list[list[Event]]]:
+def _profile(
+    content: bytes, bounds: Mapping[str, int], seed: int, number: int
+) -> tuple[onnx.GraphProto, list[list[Event]]]:
     """The optimized graph, and the events of its nodes in one inference and ``number`` more.
 
     The first is cold. The graph lacks the data of large parameters.
@@ -215,7 +221,7 @@ def _profile(content: bytes, seed: int, number: int) -> tuple[onnx.GraphProto, l
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(scratch) / "profile")
         session = _session(content, options)
-        binding = _bind(session, _draw_inputs(session, seed))
+        binding = _bind(session, _draw_inputs(session, bounds, seed))
         for _ in range(number):
             session.run_with_iobinding(binding)
         profile = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
@@ -264,11 +270,14 @@ def _copy(value: Array) -> onnxruntime.OrtValue:
     return tensor
 
 
-def _draw_inputs(session: onnxruntime.InferenceSession, seed: int) -> dict[str, Array]:
+def _draw_inputs(
+    session: onnxruntime.InferenceSession, bounds: Mapping[str, int], seed: int
+) -> dict[str, Array]:
+    """Values of the inputs; ``bounds`` are those of :func:`measure.lookups.index_bounds`."""
     values: dict[str, Array] = {}
     for index, value in enumerate(session.get_inputs()):
         name = value.type.removeprefix("tensor(").removesuffix(")")
-        spec = data(tuple(value.shape), DTYPES.get(name, name))
+        spec = data(tuple(value.shape), DTYPES.get(name, name), bounds.get(value.name, 1))
         values[value.name] = draw(spec, seed, index)
     return values
 

@@ -20,6 +20,7 @@ from tvm.relax.backend.cpu_generic import pipeline as cpu_pipeline
 from tvm.relax.backend.cuda import pipeline as cuda_pipeline
 
 from measure.drawing import Draw, data
+from measure.lookups import index_bounds
 from measure.probes import Read
 from measure.rpc.connection import open_place
 from measure.toolchains.base import Artifact, Toolchain
@@ -88,6 +89,7 @@ class RelaxToolchain(Toolchain):
             [*pipeline.dataflow_lower_passes(parsed), *pipeline.finalize_passes(parsed)]
         )
         executable = tvm.compile(fused.mod, parsed, relax_pipeline=lowering)
+        bounds = index_bounds(network).values()
         triple = (parsed.host or parsed).attrs.get("mtriple")
         built_for = architecture(str(triple)) if triple else platform.machine()
         directory.mkdir(parents=True, exist_ok=True)
@@ -99,7 +101,10 @@ class RelaxToolchain(Toolchain):
             target=target,
             kernels=relax_kernels.fused_kernels(fused),
             architecture=built_for,
-            inputs=[_type_to_dict(t) for t in fused.inputs],
+            inputs=[
+                {**_type_to_dict(t), "bound": bound}
+                for t, bound in zip(fused.inputs, bounds, strict=True)
+            ],
             weights=[_type_to_dict(t) for t in fused.weights],
         )
 
@@ -141,12 +146,12 @@ class RelaxArtifact(Artifact):
     """A network in TVM's virtual machine, called through ``invoke_stateful``."""
 
     def __init__(self, library: Path, description: dict[str, Any], seed: int, place: Place) -> None:
-        inputs = [_type_from_dict(t) for t in description["inputs"]]
+        inputs = [_input(t) for t in description["inputs"]]
         weights = [_type_from_dict(t) for t in description["weights"]]
         self.kernels = tuple(Kernel.from_dict(k) for k in description["kernels"])
         self._place = place
         self._seed = seed
-        specs = [*(data(t.shape, t.dtype) for t in inputs), *(_weight(t) for t in weights)]
+        specs = [*inputs, *(_weight(t) for t in weights)]
         with place.checked("loading"):
             self._library = place.load_library(library)
             self._vm = relax.VirtualMachine(self._library, place.device)
@@ -200,6 +205,11 @@ class RelaxArtifact(Artifact):
         """See :meth:`Artifact.prober`."""
         with self._place.checked("looking for probes"):
             return self._place.prober()
+
+
+def _input(described: Mapping[str, Any]) -> Draw:
+    """How to draw a data input; artifacts of earlier versions have no bounds."""
+    return data(tuple(described["shape"]), described["dtype"], described.get("bound", 1))
 
 
 def _weight(type_: TensorType) -> Draw:

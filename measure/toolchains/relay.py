@@ -17,6 +17,7 @@ import tvm
 from tvm.autotvm import tophub
 
 from measure.drawing import Draw, data
+from measure.lookups import index_bounds
 from measure.probes import Read
 from measure.rpc.connection import open_place
 from measure.toolchains.base import Artifact, Toolchain
@@ -225,11 +226,13 @@ def _fuse(
     """The fused network and its data inputs."""
     parsed = _parse_target(target)
     module, params = import_onnx(fill_weights(network, _FILL_SEED))
+    bounds = index_bounds(network)
     inputs = [
         {
             "name": var.name_hint,
             "shape": [int(n) for n in var.type_annotation.shape],
             "dtype": str(var.type_annotation.dtype),
+            "bound": bounds.get(var.name_hint, 1),
         }
         for var in module["main"].params
         if var.name_hint not in params
@@ -287,7 +290,11 @@ def _draws(description: Mapping[str, Any]) -> dict[str, Draw]:
     Weights are normal with the mean and deviation that they had when the network was built,
     within the range that they had: activations keep their scale, what was positive stays so.
     """
-    inputs = {t["name"]: data(tuple(t["shape"]), t["dtype"]) for t in description["inputs"]}
+    inputs = {
+        # Artifacts of earlier versions have no bounds.
+        t["name"]: data(tuple(t["shape"]), t["dtype"], t.get("bound", 1))
+        for t in description["inputs"]
+    }
     weights = {
         name: Draw.from_dict(distribution) for name, distribution in description["weights"].items()
     }

@@ -54,13 +54,16 @@ def toolchain(request: pytest.FixtureRequest) -> Toolchain:
 
 
 def _model(
-    nodes: Sequence[NodeProto], shape: Sequence[int], parameters: dict[str, np.ndarray]
+    nodes: Sequence[NodeProto],
+    shape: Sequence[int],
+    parameters: dict[str, np.ndarray],
+    element_type: int = TensorProto.FLOAT,
 ) -> ModelProto:
-    """A network from ``x``, of ``shape``, to ``y``."""
+    """A network from ``x``, of ``shape`` and ``element_type``, to ``y``."""
     graph = helper.make_graph(
         nodes,
         "network",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("x", element_type, shape)],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         [numpy_helper.from_array(value, name) for name, value in parameters.items()],
     )
@@ -197,6 +200,17 @@ def test_outputs_are_those_of_the_onnx_reference(
     image = draw(data((1, 4, 8, 8), "float32"), 5, 0)
     (expected,) = ReferenceEvaluator(without_parameters).run(None, {"x": image})
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_indices_reach_all_rows_of_their_table(toolchain: Toolchain, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Gather", ["rows", "x"], ["a"]),
+        helper.make_node("Cast", ["a"], ["y"], to=TensorProto.FLOAT),
+    ]
+    network = _model(nodes, [2, 100], {"rows": 3 * np.arange(50)}, TensorProto.INT64)
+    toolchain.build(network, toolchain.default_target(), tmp_path)
+    (found,) = toolchain.load(tmp_path, seed=5).outputs()
+    np.testing.assert_array_equal(found, 3 * draw(data((2, 100), "int64", 50), 5, 0))
 
 
 @pytest.mark.parametrize("threads", ["1", "2"])
