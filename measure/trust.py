@@ -82,7 +82,7 @@ def judge(rounds: Sequence[Evidence], label_ms: float) -> Verdict:
 
 def agree(labels_ms: Sequence[float], label_ms: float) -> bool:
     """Whether a majority of the rounds with ``labels_ms`` agrees on the label ``label_ms``."""
-    return len(_agreeing(labels_ms, label_ms)) > len(labels_ms) / 2
+    return _is_majority(_agreeing(labels_ms, label_ms), labels_ms)
 
 
 def percent(part: float) -> str:
@@ -92,13 +92,13 @@ def percent(part: float) -> str:
 
 def _judge_agreement(good: Sequence[Evidence], label_ms: float) -> Verdict:
     labels_ms = [entry.label_ms for entry in good]
-    if not agree(labels_ms, label_ms):
+    agreeing = _agreeing(labels_ms, label_ms)
+    if not _is_majority(agreeing, labels_ms):
         apart = max(labels_ms) / min(labels_ms) - 1
         return _doubt(
             f"the labels of {len(good)} undisturbed rounds lie {percent(apart)} apart (limit "
             f"{_LIMIT}). Measure one more round, to tell which of them is off."
         )
-    agreeing = _agreeing(labels_ms, label_ms)
     times = [entry.started_at for entry in good]
     return Verdict(
         trusted=True,
@@ -122,6 +122,10 @@ def _agreeing(labels_ms: Sequence[float], label_ms: float) -> Sequence[float]:
         if low <= label_ms <= high
     ]
     return max(windows, key=len)
+
+
+def _is_majority(some: Sequence[float], of_all: Sequence[float]) -> bool:
+    return len(some) > len(of_all) / 2
 
 
 def _duration(seconds: float) -> str:

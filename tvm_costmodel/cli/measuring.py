@@ -200,11 +200,15 @@ def _explain(networks: Iterable[NamedNetwork], platforms: list[str], database: s
     with Database.open(database) as opened:
         # One network at a time: their models may be large.
         for network in networks:
+            try:
+                digest = read_onnx(network.model).digest
+            except InputError as error:
+                note(f"{network.name}: {error}")
+                continue
             for platform in platforms:
                 try:
-                    digest = read_onnx(network.model).digest
                     explanation = explain(opened, digest, platform)
-                except InputError as error:  # unreadable, or not reached within the budget
+                except InputError as error:  # not reached within the budget
                     note(f"{network.name}: {error}")
                     continue
                 print("\n".join(lines(explanation)), end="\n\n")
