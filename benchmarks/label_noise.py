@@ -4,7 +4,9 @@
 
 Takes a database or a directory of Parquet files. Label noise is the relative error of one round's
 label as an estimate of another's; each line is over the networks (or pairs of rounds) that have
-what it compares. Prints tables of percentages; nothing passes or fails.
+what it compares. Kernels are compared by what a statistic of their samples says of equal kernels of
+other networks, and of their networks' latencies. Prints tables of percentages; nothing passes or
+fails.
 """
 
 from __future__ import annotations
@@ -12,15 +14,18 @@ from __future__ import annotations
 import argparse
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from measure.database import Database
 from measure.database.connection import platform_id
-from measure.database.queries import protocols_of, stored_rounds
+from measure.database.stored import protocols_of, stored_rounds
 from measure.protocol import Samples, label
+from measure.records import KernelTimes, Latency
+from relay_frontend.kernel import Kernel
 from tvm_costmodel.measurements import open_measurements
 
 Statistic = Callable[[Samples], float]
@@ -87,6 +92,34 @@ def pooled_noise(rounds: Sequence[TimedRound], count: int, of: Statistic) -> flo
 def of_first(count: int, of: Statistic) -> Statistic:
     """The statistic of the first ``count`` samples of a round."""
     return lambda samples: of(samples[:count])
+
+
+def equal_kernels(timed: Mapping[str, KernelTimes], of: Statistic) -> list[float]:
+    """Error of each network's kernels against the median of equal ones of other networks."""
+    known: dict[Kernel, dict[str, float]] = defaultdict(dict)
+    for network, times in timed.items():
+        for kernel, samples in zip(times.kernels, times.samples, strict=True):
+            known[replace(kernel, name="")][network] = of(samples)
+    return [
+        abs(time_ms / np.median([other for name, other in alike.items() if name != network]) - 1)
+        for alike in known.values()
+        if len(alike) > 1
+        for network, time_ms in alike.items()
+    ]
+
+
+def sums(
+    timed: Mapping[str, KernelTimes], latencies: Mapping[str, Latency], of: Statistic
+) -> list[float]:
+    """Error of the sum of each network's kernels as its latency, but for a factor of all."""
+    ratios = np.array(
+        [
+            sum(map(of, times.samples)) / latencies[network].label_ms
+            for network, times in timed.items()
+            if network in latencies
+        ]
+    )
+    return list(np.abs(ratios / np.median(ratios) - 1))
 
 
 def by_class(
@@ -158,6 +191,18 @@ def print_platform(networks: Sequence[Sequence[TimedRound]], protocol: str) -> N
     print_table("time between two rounds", by_class(times, TIME_CLASSES_S, "s"))
 
 
+def print_kernels(timed: Mapping[str, KernelTimes], latencies: Mapping[str, Latency]) -> None:
+    """The tables of the kernels of one platform."""
+    print_table(
+        "statistic of a kernel: equal kernels",
+        ((name, equal_kernels(timed, of)) for name, of in STATISTICS.items()),
+    )
+    print_table(
+        "statistic of a kernel: sum and latency",
+        ((name, sums(timed, latencies, of)) for name, of in STATISTICS.items()),
+    )
+
+
 def main() -> None:
     """Print the tables of every platform."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -178,6 +223,10 @@ def main() -> None:
             )
             print(f" ({disturbed} disturbed); label noise in %")
             print_platform(networks, protocol)
+        for platform in database.platforms():
+            if timed := database.kernel_times(platform):
+                print(f"\n{platform}: kernels of {len(timed)} networks; errors in %", end="")
+                print_kernels(timed, database.latencies(platform))
 
 
 if __name__ == "__main__":

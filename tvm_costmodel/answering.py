@@ -26,7 +26,7 @@ from tvm_costmodel.explanation import Contributions, of_kernels, of_operators
 from tvm_costmodel.kernel_finding import KernelFinder, module_kernels
 from tvm_costmodel.native import make_runtime
 from tvm_costmodel.predictors.configurations import guess_kernels
-from tvm_costmodel.predictors.kernel_sum import KernelSource, KernelSum, metrics_of
+from tvm_costmodel.predictors.kernel_sum import GUESS, KernelSource, KernelSum, metrics_of
 from tvm_costmodel.runtime import FloatArray, Runtime
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class KernelSumAnswering(Answering):
         self, finding: Finding, question: Question
     ) -> tuple[Sequence[Kernel], npt.NDArray[np.float64]]:
         """The kernels that are added up, and what each adds in ms, ``[num_kernels]``."""
-        if self._source == "guess":
+        if self._source == GUESS:
             return guess_kernels(question.graph), self.predictor.guess(question.graph)
         kernels = self._listed(finding, question)
         return kernels, self.predictor.contributions(kernels)

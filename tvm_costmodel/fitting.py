@@ -33,7 +33,7 @@ from tvm_costmodel.evaluation.runs import evaluate as evaluate_runs
 from tvm_costmodel.familiarity import KnownNetworks
 from tvm_costmodel.predictors import Task
 from tvm_costmodel.predictors.base import Network, Predictor
-from tvm_costmodel.predictors.kernel_sum import KernelSource, KernelSum
+from tvm_costmodel.predictors.kernel_sum import GUESS, KernelSum
 from tvm_costmodel.predictors.kernel_trees import xgboost_module
 from tvm_costmodel.predictors.nar_former_v2.config import LatencyNarFormerV2Config
 from tvm_costmodel.predictors.storage import new_directory
@@ -47,7 +47,6 @@ _INTERVAL = (0.1, 0.9)  # of measured over predicted, so that it holds 80 %
 _NEEDS_KERNELS = (registry.KERNEL_SUM,)
 _IDENTITY = "identity"
 _TASK: Task = "latency"
-_GUESS: KernelSource = "guess"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +88,7 @@ def fit_platform(
 
     Returns:
         The metrics of each predictor by its name, as stored in its checkpoint; those of kernel-sum
-        with guessed kernels are in its own, as ``guess``.
+        with guessed kernels are in its own, under :data:`GUESS`.
 
     Raises:
         InputError: too few networks, or a predictor that is unknown, named twice, cannot keep its
@@ -114,7 +113,7 @@ def fit_platform(
             if metrics[chosen.name] is None:
                 found = _assess(data, chosen, config, RunStore(runs), progress)
                 if (guessing := _guessing(spec)) is not None:
-                    found[_GUESS] = _assess(data, guessing, config, RunStore(runs), progress)
+                    found[GUESS] = _assess(data, guessing, config, RunStore(runs), progress)
                 metrics[chosen.name] = found
                 progress(f"{chosen.name}: fitting to all {len(data)} networks")
                 _write_checkpoint(target / chosen.name, platform, data, chosen, config, found)
@@ -133,7 +132,7 @@ def _write_checkpoint(
     predictor = chosen.make(config.seed)
     predictor.fit(data.inputs, data.targets)
     if isinstance(predictor, KernelSum) and not predictor.can_guess:
-        predictor.learn(_GUESS, data.inputs, data.targets)
+        predictor.learn(GUESS, data.inputs, data.targets)
     _facts(predictor).update(
         platform=platform,
         training_data={**_describe(data), _IDENTITY: _identity(data, chosen, config)},
@@ -231,9 +230,9 @@ def _known(dataset: Dataset[Network], chosen: Candidate, folds: int) -> Dataset[
 
 def _guessing(spec: Spec) -> Candidate | None:
     """For a kernel-sum of a compiler's kernels, that of guessed ones: its checkpoint has both."""
-    if spec.name != registry.KERNEL_SUM or spec.options.get("kernels") == _GUESS:
+    if spec.name != registry.KERNEL_SUM or spec.options.get("kernels") == GUESS:
         return None
-    return candidate(spec.with_option("kernels", _GUESS), _TASK)
+    return candidate(spec.with_option("kernels", GUESS), _TASK)
 
 
 def _assess(

@@ -8,7 +8,7 @@ from typing import Any
 
 from tvm_costmodel import registry
 from tvm_costmodel.checkpoint import load_checkpoint
-from tvm_costmodel.predictors.kernel_sum import read_description
+from tvm_costmodel.predictors.kernel_sum import GUESS, read_description
 
 
 def platform_rows(directory: Path) -> list[dict[str, Any]]:
@@ -47,7 +47,7 @@ def _by_kernels(
     """Metrics by predictor, those of kernel-sum with guessed kernels as of one more predictor."""
     for predictor, found in metrics.items():
         yield predictor, found
-        if (guessing := found.get("guess")) is not None:
+        if (guessing := found.get(GUESS)) is not None:
             yield f"{predictor}[kernels=guess]", guessing
 
 

@@ -15,7 +15,7 @@ from tvm_costmodel.predictors.base import FloatArray
 
 @dataclass(frozen=True, eq=False)
 class TimedKernels:
-    """The kernel calls of a network, and the median of each one's samples in ms."""
+    """The kernel calls of a network, and the time of each when it runs alone, in ms."""
 
     kernels: tuple[Kernel, ...]
     times_ms: FloatArray

@@ -34,8 +34,7 @@ def measured(
 ) -> Dataset[Network]:
     """All networks that ``database`` has latencies of on ``platforms``, by platform and name.
 
-    The time of a kernel is the median of its samples: a kernel that ran alone has no other
-    process's load in its lower tail. A network measured on several platforms is read once.
+    A network measured on several platforms is read once.
 
     Args:
         database: the measurements.

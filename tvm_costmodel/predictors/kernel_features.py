@@ -25,8 +25,8 @@ from relay_frontend.tiling import (
 from tvm_costmodel.predictors.base import FloatArray
 from tvm_costmodel.predictors.configurations import kernel_configurations
 
-VERSION = 2
-"""Of the features; checkpoints name theirs. Those of 1 come first in those of 2."""
+VERSION = 3
+"""Of the features; checkpoints name theirs. Those of 1 come first in those of 2 and 3."""
 
 ROOFLINE_COSTS = ("vector operations", "stalls", "exponentials", "bytes", "calls")
 """As the prior of NAR-Former V2's preset ``best`` has them."""
@@ -54,7 +54,9 @@ def kernel_features(
     byte; log1p of the extents of its first three arguments and its result, as they are; the number
     of arguments. From version 2 on also: log1p of the extents of data, weights and result as if no
     layout were blocked, strides, blocks, divisors of the innermost extents, the number of results,
-    and log1p of elements, of FLOPs per element of the result, and of exponentials.
+    and log1p of elements, of FLOPs per element of the result, and of exponentials. Version 2 counts
+    exponentials for each element of the result, also where a kernel computes them before it
+    broadcasts them, as those of squeeze-and-excitation do.
     """
     index = {word: i for i, word in enumerate(words)}
     counts = np.zeros((len(kernels), len(words)))
@@ -69,7 +71,8 @@ def kernel_features(
     if version > 1:
         columns += [np.log1p(plain[:, :_NUM_EXTENTS]), plain[:, _NUM_EXTENTS:]]
         columns += [np.array([_loops(kernel) for kernel in kernels], dtype=np.float64)]
-        columns += [np.log1p(np.array([_sizes(kernel) for kernel in kernels], dtype=np.float64))]
+        sizes = np.array([_sizes(kernel, version) for kernel in kernels], dtype=np.float64)
+        columns += [np.log1p(sizes)]
     return np.concatenate(columns, axis=1)
 
 
@@ -82,14 +85,15 @@ def rising(words: Sequence[str], num_features: int) -> tuple[int, ...]:
     return tuple(int(first <= i < first + len(_RISING)) for i in range(num_features))
 
 
-def roofline_costs(kernels: Sequence[Kernel]) -> FloatArray:
+def roofline_costs(kernels: Sequence[Kernel], version: int = VERSION) -> FloatArray:
     """What a kernel does, by :data:`ROOFLINE_COSTS`, ``[num_kernels, 5]``."""
     rows = []
     for kernel in kernels:
         lanes, unrolled = _tile(kernel)
         operations = kernel.flops / lanes
         moved = kernel.read_bytes + kernel.write_bytes
-        rows.append((operations, stalls(operations, unrolled), _exponentials(kernel), moved, 1))
+        exponentials = _exponentials(kernel, version)
+        rows.append((operations, stalls(operations, unrolled), exponentials, moved, 1))
     return np.array(rows, dtype=np.float64).reshape(-1, len(ROOFLINE_COSTS))
 
 
@@ -117,16 +121,21 @@ def _loops(kernel: Kernel) -> list[int]:
     ]
 
 
-def _sizes(kernel: Kernel) -> list[float]:
+def _sizes(kernel: Kernel, version: int) -> list[float]:
     """Elements of data, weights and result, FLOPs per element of the result, exponentials."""
     data, weight, result = (TensorType(shape).num_elements for shape in _three(kernel))
-    return [data, weight, result, kernel.flops / max(result, 1), _exponentials(kernel)]
+    each = kernel.flops / max(result, 1)
+    return [data, weight, result, each, _exponentials(kernel, version)]
 
 
-def _exponentials(kernel: Kernel) -> int:
+def _exponentials(kernel: Kernel, version: int) -> int:
     """Transcendental functions, in exponentials that take as long."""
-    each = sum(TRANSCENDENTALS.get(word, 0) for word in kernel_words(kernel))
-    return each * sum(result.num_elements for result in kernel.results)
+    words = kernel_words(kernel)
+    each = sum(TRANSCENDENTALS.get(word, 0) for word in words)
+    elements = sum(result.num_elements for result in kernel.results)
+    if version > 2 and words[0] in TRANSCENDENTALS and kernel.arguments:
+        elements = min(elements, kernel.arguments[0].num_elements)
+    return each * elements
 
 
 def _tile(kernel: Kernel) -> tuple[int, int]:

@@ -51,6 +51,9 @@ if TYPE_CHECKING:
 KernelSource = Literal["compiler", "guess"]
 """Whose kernels are added up: the compiler's, or those of fusion rules."""
 
+GUESS: KernelSource = "guess"
+"""The sort that asks no compiler; a checkpoint has its errors under this name."""
+
 _DESCRIPTION_FILE = "kernel-sum.json"
 _FORMAT_VERSION = 3
 _SORTS: dict[KernelSource, str] = {
@@ -144,7 +147,7 @@ class KernelSum(Predictor[Network]):
         """
         latencies = checked_targets(self.name, inputs, targets)
         measured = [measured_kernels(self.name, network) for network in inputs]
-        guesses = source == "guess"
+        guesses = source == GUESS
         timed = [timed_guesses(network) for network in inputs] if guesses else measured
         kernels, times, owner = _known_times(timed)
         config = self.config.trees
@@ -165,17 +168,13 @@ class KernelSum(Predictor[Network]):
     def fit_kernels(
         self, kernels: Sequence[Kernel], times_ms: FloatArray, progress: Progress = silent
     ) -> None:
-        """Learn the time of each of a compiler's calls, ``[num_kernels]`` in ms, and no overhead.
-
-        The median of a kernel's samples is the time to give: a kernel that ran alone has no other
-        process's load in its lower tail.
-        """
+        """Learn the time of each of a compiler's calls, ``[num_kernels]`` in ms; no overhead."""
         trees = KernelTrees.grow(kernels, times_ms, self.config.trees, progress)
         self._sums["compiler"] = SummedTrees(trees=trees, overheads=Overheads())
         self.description["kernel_calls"] = len(kernels)
 
     def predict(self, inputs: Sequence[Network]) -> FloatArray:
-        if self.config.kernels == "guess":
+        if self.config.kernels == GUESS:
             return np.array([self.guess(network.graph).sum() for network in inputs])
         self._fitted("compiler")
         return np.array([self.latency_ms(_known_kernels(network)) for network in inputs])
@@ -183,7 +182,7 @@ class KernelSum(Predictor[Network]):
     @property
     def can_guess(self) -> bool:
         """Whether it has learned guessed kernels; older checkpoints have not."""
-        return "guess" in self._sums
+        return GUESS in self._sums
 
     def guess(self, graph: OpGraph) -> FloatArray:
         """What each kernel that fusion gives adds to the latency of ``graph``, in ms.
@@ -197,7 +196,7 @@ class KernelSum(Predictor[Network]):
         runs = running(kernels)
         added_ms = np.zeros(len(kernels))
         calls = list(itertools.compress(kernels, runs))
-        added_ms[runs] = self._fitted("guess").contributions(calls)
+        added_ms[runs] = self._fitted(GUESS).contributions(calls)
         return added_ms
 
     def predict_kernels(self, kernels: Sequence[Kernel]) -> FloatArray:

@@ -135,7 +135,7 @@ class KernelTrees:
         """The time of each call when it runs alone, in ms, ``[num_kernels]``."""
         if not kernels:
             return np.empty(0)
-        margin, apart_ms = self._start(features.roofline_costs(kernels))
+        margin, apart_ms = self._start(features.roofline_costs(kernels, self.version))
         x = self._features(kernels, margin)
         log_ms = self._ask(SHARED, x, margin)
         own = _rows_by_kind(kernels, 1) if len(self.boosters) > 1 else {}

@@ -17,7 +17,12 @@ from tests.tvm_costmodel.predictors.networks import convolutions
 from tvm_costmodel import registry
 from tvm_costmodel.errors import CheckpointError
 from tvm_costmodel.predictors.base import Network
-from tvm_costmodel.predictors.kernel_features import kernel_features, rising
+from tvm_costmodel.predictors.kernel_features import (
+    ROOFLINE_COSTS,
+    kernel_features,
+    rising,
+    roofline_costs,
+)
 from tvm_costmodel.predictors.kernel_sum import KernelSum, KernelSumConfig
 from tvm_costmodel.predictors.kernel_trees import TreeConfig
 from tvm_costmodel.predictors.kernel_tuning import tune
@@ -91,6 +96,23 @@ def test_features_see_the_blocks_of_a_layout():
     assert (narrow != wide).any()
     plain = 1 + 4 + 24 + 1
     assert narrow[plain : plain + 14].tolist() == wide[plain : plain + 14].tolist()
+
+
+def test_exponentials_before_a_broadcast_count_once_a_channel():
+    gate, image = TensorType((1, 64, 1, 1)), TensorType((1, 64, 8, 8))
+    gated = Kernel(
+        name="fused_sigmoid_multiply",
+        kind="sigmoid_multiply",
+        arguments=(gate, image),
+        results=(image,),
+        flops=64 + 64 * 64,
+    )
+    silu = replace(gated, kind="multiply_sigmoid")  # of the product, so of all elements
+    exponentials = ROOFLINE_COSTS.index("exponentials")
+    assert roofline_costs([gated, silu])[:, exponentials].tolist() == [64, 64 * 64]
+    assert roofline_costs([gated], version=2)[0, exponentials] == 64 * 64
+    by_version = [kernel_features([gated], ["sigmoid"], version)[0, -1] for version in (2, 3)]
+    assert by_version == pytest.approx(np.log1p([64 * 64, 64]))
 
 
 def test_larger_kernels_than_any_measured_take_longer(predictor):
