@@ -211,9 +211,9 @@ def test_a_profile_of_many_inferences_is_taken_in_parts(
     runs: list[int] = []
     profile = onnx_runtime._profile
 
-    def counted(content: bytes, seed: int, number: int) -> object:
+    def counted(content: bytes, bounds: dict[str, int], seed: int, number: int) -> object:
         runs.append(number)
-        return profile(content, seed, number)
+        return profile(content, bounds, seed, number)
 
     monkeypatch.setattr(onnx_runtime, "_profile", counted)
     monkeypatch.setattr(onnx_runtime, "_MAX_EVENTS", 4 * len(artifact.kernels))
