@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from measure.drawing import Draw, data
 from relay_frontend.errors import InputError
 from relay_frontend.kernel import Kernel
 
@@ -69,6 +70,11 @@ def read_description(directory: Path, toolchain: str, device: str) -> dict[str, 
             "device over RPC"
         )
     return description
+
+
+def draw_of_input(described: Mapping[str, Any]) -> Draw:
+    """How to draw a data input of a description; those of earlier versions have no bounds."""
+    return data(tuple(described["shape"]), described["dtype"], described.get("bound", 1))
 
 
 def architecture(triple: str) -> str:

@@ -26,6 +26,7 @@ from measure.rpc.connection import open_place
 from measure.toolchains.base import Artifact, Toolchain
 from measure.toolchains.description import (
     architecture,
+    draw_of_input,
     library_name,
     library_path,
     read_description,
@@ -146,7 +147,7 @@ class RelaxArtifact(Artifact):
     """A network in TVM's virtual machine, called through ``invoke_stateful``."""
 
     def __init__(self, library: Path, description: dict[str, Any], seed: int, place: Place) -> None:
-        inputs = [_input(t) for t in description["inputs"]]
+        inputs = [draw_of_input(t) for t in description["inputs"]]
         weights = [_type_from_dict(t) for t in description["weights"]]
         self.kernels = tuple(Kernel.from_dict(k) for k in description["kernels"])
         self._place = place
@@ -205,11 +206,6 @@ class RelaxArtifact(Artifact):
         """See :meth:`Artifact.prober`."""
         with self._place.checked("looking for probes"):
             return self._place.prober()
-
-
-def _input(described: Mapping[str, Any]) -> Draw:
-    """How to draw a data input; artifacts of earlier versions have no bounds."""
-    return data(tuple(described["shape"]), described["dtype"], described.get("bound", 1))
 
 
 def _weight(type_: TensorType) -> Draw:

@@ -16,13 +16,14 @@ import onnx
 import tvm
 from tvm.autotvm import tophub
 
-from measure.drawing import Draw, data
+from measure.drawing import Draw
 from measure.lookups import index_bounds
 from measure.probes import Read
 from measure.rpc.connection import open_place
 from measure.toolchains.base import Artifact, Toolchain
 from measure.toolchains.description import (
     architecture,
+    draw_of_input,
     library_name,
     library_path,
     read_description,
@@ -290,11 +291,7 @@ def _draws(description: Mapping[str, Any]) -> dict[str, Draw]:
     Weights are normal with the mean and deviation that they had when the network was built,
     within the range that they had: activations keep their scale, what was positive stays so.
     """
-    inputs = {
-        # Artifacts of earlier versions have no bounds.
-        t["name"]: data(tuple(t["shape"]), t["dtype"], t.get("bound", 1))
-        for t in description["inputs"]
-    }
+    inputs = {t["name"]: draw_of_input(t) for t in description["inputs"]}
     weights = {
         name: Draw.from_dict(distribution) for name, distribution in description["weights"].items()
     }
