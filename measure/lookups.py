@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, numpy_helper
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
+
+from measure.weights import shape_of_filled
 
 _INTEGERS = (TensorProto.INT32, TensorProto.INT64)
 _MOVES = frozenset(("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"))
@@ -67,9 +69,8 @@ def _shapes(graph: GraphProto) -> dict[str, _Shape]:
     constants = {tensor.name: tensor for tensor in graph.initializer}
     shapes = {name: tuple(tensor.dims) for name, tensor in constants.items()}
     for node in graph.node:
-        if node.op_type == "ConstantOfShape" and node.input[0] in constants:
-            shape = numpy_helper.to_array(constants[node.input[0]])
-            shapes[node.output[0]] = tuple(map(int, shape))
+        if (shape := shape_of_filled(node, constants)) is not None:
+            shapes[node.output[0]] = shape
         elif node.op_type == "Constant":
             found = (tuple(a.t.dims) for a in node.attribute if a.name == "value")
             shapes.update((node.output[0], dims) for dims in found)

@@ -11,7 +11,7 @@ ONNX; onnx's own "light" models and the zoo), and initializers with dimensions b
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, MutableSequence, Sequence
+from collections.abc import Iterable, Mapping, MutableSequence, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -119,6 +119,15 @@ def constant_parameter(
     return node, shape_tensor
 
 
+def shape_of_filled(
+    node: NodeProto, initializers: Mapping[str, TensorProto]
+) -> tuple[int, ...] | None:
+    """The known shape of what a ``ConstantOfShape`` node gives; None for any other node."""
+    if node.op_type != "ConstantOfShape" or node.input[0] not in initializers:
+        return None
+    return tuple(int(dim) for dim in numpy_helper.to_array(initializers[node.input[0]]))
+
+
 class _RandomValues:
     """Seeded values for the parameters of one graph, drawn in the order of the calls."""
 
@@ -166,8 +175,8 @@ def _replace_constant_nodes(graph: GraphProto, values: _RandomValues) -> None:
     parameters: list[TensorProto] = []
     shape_names: set[str] = set()
     for node in graph.node:
-        if node.op_type == "ConstantOfShape" and node.input[0] in initializers:
-            shape = [int(dim) for dim in numpy_helper.to_array(initializers[node.input[0]])]
+        shape = shape_of_filled(node, initializers)
+        if shape is not None:
             data_type = node.attribute[0].t.data_type if node.attribute else TensorProto.FLOAT
             if _is_parameter(data_type, shape, node.output[0], scales):
                 parameters.append(values.tensor(node.output[0], shape, data_type))
