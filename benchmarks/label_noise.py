@@ -21,8 +21,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from measure.database import Database
-from measure.database.connection import platform_id
-from measure.database.stored import protocols_of, stored_rounds
+from measure.database.stored import protocols_of
 from measure.protocol import Samples, label
 from measure.records import KernelTimes, Latency
 from relay_frontend.kernel import Kernel
@@ -55,8 +54,7 @@ class TimedRound:
 
 def read_rounds(database: Database, platform: str, protocol: str) -> list[list[TimedRound]]:
     """The rounds of each network in the order in which they were timed."""
-    with database.session() as session:
-        stored = stored_rounds(session, platform_id(session, platform), protocol)
+    stored = database.rounds(platform, protocol)
     return [
         sorted(
             (TimedRound(e.started_at.timestamp(), e.steady, e.disturbed) for e in rounds),

@@ -29,7 +29,7 @@ from measure.errors import (
     TimeLimitError,
     WorkerError,
 )
-from measure.probes import Reading
+from measure.probes import Quiet, Reading
 from measure.protocol import Protocol
 from measure.records import KernelTimes, KernelTiming, Round
 from measure.rpc.address import RpcAddress, is_remote
@@ -112,7 +112,7 @@ class Worker:
             a tracker and the key under which the device's servers registered there.
 
     Attributes:
-        reference: times of the probes on the quiet device; without them nothing is probed.
+        quiet: when the device is quiet; where that is not known nothing is probed.
 
     Raises:
         UnknownToolchainError, InterpreterError: there is no such toolchain, or no Python for it.
@@ -134,7 +134,7 @@ class Worker:
         self.device = _checked_device(device)
         self.cpus = _checked_cpus(cpus, self.device)
         self.limits = limits or Limits()
-        self.reference: Reading | None = None
+        self.quiet: Quiet | None = None
         self._interpreter = toolchain_interpreter(toolchain)
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
@@ -260,7 +260,7 @@ class Worker:
             "seed": seed,
             "cpus": self.cpus,
             "device": self.device,
-            "reference": self.reference,
+            "quiet": {} if self.quiet is None else self.quiet.notes(),
         }
 
     def abort(self) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from measure.probes import MAX_SLOWDOWNS, MIN_QUIET, median_slowdowns, quiet_count
+from measure.probes import MIN_QUIET, Quiet, median_slowdowns, quiet_count
 
 # In cores; a quiet machine shows 0.00 to 0.02. On two virtual cores the labels of two rounds
 # differed by 1 % (at most 4 %) on the quiet machine, by up to 140 % where both were disturbed.
@@ -113,27 +113,38 @@ def disturbance(conditions: Mapping[str, Any], drift: float | None = None) -> st
         drift: relative drift of the anchors around the round's block; None where unknown. It says
             nothing of a round with probes of its own.
     """
-    reasons = []
-    foreign_cpu, steal = conditions.get("foreign_cpu"), conditions.get("steal")
-    if foreign_cpu is not None and foreign_cpu > MAX_FOREIGN_CPU:
-        reasons.append(f"other processes used {foreign_cpu:.2f} cores (limit {MAX_FOREIGN_CPU:g})")
-    if steal is not None and steal > MAX_STEAL:
-        reasons.append(f"the hypervisor took {steal:.2f} cores (limit {MAX_STEAL:g})")
+    reasons = _other_work(conditions)
     counted = quiet_count(conditions)
     if counted is not None and counted[0] < MIN_QUIET:
-        reasons.append(_too_loud(*counted, median_slowdowns(conditions) or {}))
+        reasons.append(_too_loud(*counted, conditions))
     # Probes show the device at each sample, anchors only before and after all rounds of a block.
     if counted is None and drift is not None and drift > MAX_DRIFT:
         reasons.append(f"anchors drifted {100 * drift:.1f} % (limit {100 * MAX_DRIFT:g} %)")
     return "; ".join(reasons) or None
 
 
-def _too_loud(quiet: int, samples: int, slowdowns: Mapping[str, float]) -> str:
+def saw_other_work(conditions: Mapping[str, Any]) -> bool:
+    """Whether counters show that the device did something else meanwhile, whatever probes say."""
+    return bool(_other_work(conditions))
+
+
+def _other_work(conditions: Mapping[str, Any]) -> list[str]:
+    reasons = []
+    foreign_cpu, steal = conditions.get("foreign_cpu"), conditions.get("steal")
+    if foreign_cpu is not None and foreign_cpu > MAX_FOREIGN_CPU:
+        reasons.append(f"other processes used {foreign_cpu:.2f} cores (limit {MAX_FOREIGN_CPU:g})")
+    if steal is not None and steal > MAX_STEAL:
+        reasons.append(f"the hypervisor took {steal:.2f} cores (limit {MAX_STEAL:g})")
+    return reasons
+
+
+def _too_loud(quiet: int, samples: int, conditions: Mapping[str, Any]) -> str:
+    slowdowns, known = median_slowdowns(conditions) or {}, Quiet.of(conditions)
     times = ", ".join(f"{name} {factor:.2f}" for name, factor in slowdowns.items())
-    limits = " and ".join(f"{limit:g}" for limit in MAX_SLOWDOWNS)
+    limits = " and ".join(f"{limit:g}" for limit in (known and known.limits) or ())
     return (
         f"only {quiet} of {samples} samples were taken while the device was quiet (at least "
-        f"{MIN_QUIET}): its probes took {times} times their reference (limits {limits})"
+        f"{MIN_QUIET}): its probes took {times} times their reference (limits {limits or 'none'})"
     )
 
 

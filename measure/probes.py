@@ -5,7 +5,8 @@ as slow, one that streams through the shared cache slows what reaches for memory
 moves; no counter of the guest shows any of it. So the probes are run before and after each sample.
 Where a device has once been seen quiet, its *reference*, a sample counts only if the probes around
 it took about as long as then, and it is adjusted for what little they differed. Where one thread
-is timed, it goes to whichever CPU is quiet.
+is timed, it goes to whichever CPU is quiet. How far a sample may be from the reference, and how
+much a network slows down with the probes, is what :mod:`measure.calibration` finds out.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,14 +26,9 @@ Reading = tuple[float, float]
 Read = Callable[[], Reading]
 
 PROBES = ("core", "memory")
-MAX_SLOWDOWNS = (1.15, 1.4)
-"""A device is quiet while each probe takes at most so many times its reference."""
 MIN_QUIET = 3
 """Fewer quiet samples say nothing."""
 
-# How much a network slows down with each probe, as exponents: those by which rounds of the zoo's
-# networks agree best on a busy machine (data/README.md).
-_SENSITIVITY = np.array([0.6, 0.2])
 _REFERENCE_QUANTILE = 0.03
 _DIGITS = 5
 
@@ -39,6 +36,74 @@ _CORE_RUNS = 400
 _CORE_ELEMENTS = 2_048
 _MEMORY_ELEMENTS = 8_000_000
 _APART = 256  # elements between the two vectors: a store would wait for a load 4 KiB before it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quiet:
+    """When a device counts as quiet, and how much it matters to a network when it is not.
+
+    The defaults are those by which rounds of the zoo's networks agree best on a busy machine
+    (``data/README.md``).
+
+    Args:
+        reference_ms: times of the probes where nothing disturbs them.
+        limits: the device is quiet while each probe takes at most so many times its reference; None
+            where any sample counts.
+        sensitivity: how much a network slows down with each probe, as exponents.
+    """
+
+    reference_ms: Reading
+    limits: tuple[float, float] | None = (1.15, 1.4)
+    sensitivity: tuple[float, float] = (0.6, 0.2)
+
+    @classmethod
+    def of(cls, conditions: Mapping[str, Any]) -> Quiet | None:
+        """What the conditions of a round say; None without probes."""
+        if not conditions.get("reference_ms"):
+            return None
+        named = {
+            key: conditions[key] and tuple(conditions[key])
+            for key in ("reference_ms", "limits", "sensitivity")
+            if key in conditions
+        }
+        return cls(**named)
+
+    def notes(self) -> dict[str, Any]:
+        """The same as plain JSON values, which are among the conditions of a round."""
+        return {
+            "reference_ms": [round(ms, _DIGITS) for ms in self.reference_ms],
+            "limits": self.limits and list(self.limits),
+            "sensitivity": list(self.sensitivity),
+        }
+
+    def is_loud(self, reading: Reading) -> bool:
+        """Whether a probe takes longer than it may."""
+        slowdowns = np.array(reading) / self.reference_ms
+        return self.limits is not None and bool((slowdowns > self.limits).any())
+
+    def admits(self, slowdowns: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Which samples are of the quiet device.
+
+        Args:
+            slowdowns: of the probes before and after each, ``[num_samples, 2, num_probes]``.
+        """
+        limits = np.inf if self.limits is None else self.limits
+        return np.asarray((slowdowns <= limits).all(axis=(-2, -1)))
+
+    def counts(self, slowdowns: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+        """Which samples a label is taken from: those of the quiet device, or all if too few are."""
+        admitted = self.admits(slowdowns)
+        return admitted if admitted.sum() >= MIN_QUIET else np.ones_like(admitted)
+
+    def adjust(
+        self, samples: npt.NDArray[np.float64], slowdowns: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """The samples (last axis) as they would be on the device in its reference state.
+
+        In the middle of a sample it is about as slow as it was before and after.
+        """
+        slowdown = np.sqrt(slowdowns.prod(axis=-2))
+        return np.asarray(samples / (slowdown**self.sensitivity).prod(axis=-1))
 
 
 class Prober:
@@ -76,24 +141,22 @@ class Probing:
 
     Args:
         read: runs the probes on the device.
-        reference: their times where it is quiet.
+        quiet: when it is quiet.
         move: goes to another CPU, where that is possible.
     """
 
-    def __init__(
-        self, read: Read, reference: Reading, move: Callable[[], None] = lambda: None
-    ) -> None:
-        self.reference = reference
+    def __init__(self, read: Read, quiet: Quiet, move: Callable[[], None] = lambda: None) -> None:
+        self._quiet = quiet
         self._read = read
         self._move = move
         self._last: Reading | None = None
-        self._before: Reading = reference
+        self._before: Reading = quiet.reference_ms
         self._around: list[tuple[float, ...]] = []
 
     def await_quiet(self, patient: Callable[[], bool]) -> None:
         """Before a sample: read the probes until the device is quiet, or nobody is ``patient``."""
         reading = self._last or self._read()
-        while _is_loud(reading, self.reference) and patient():
+        while self._quiet.is_loud(reading) and patient():
             self._move()
             reading = self._read()
         self._before = reading
@@ -107,7 +170,7 @@ class Probing:
         """The readings as plain JSON values among the conditions of a round."""
         return {
             "probes_ms": [[round(ms, _DIGITS) for ms in row] for row in self._around],
-            "reference_ms": [round(ms, _DIGITS) for ms in self.reference],
+            **self._quiet.notes(),
         }
 
 
@@ -141,8 +204,10 @@ def watch(
 
 def quiet_count(conditions: Mapping[str, Any]) -> tuple[int, int] | None:
     """How many samples were taken while the device was quiet, and of how many; None unprobed."""
-    around = _slowdowns_around(conditions)
-    return None if around is None else (int(_is_quiet(around).sum()), len(around))
+    quiet, slowdowns = Quiet.of(conditions), slowdowns_around(conditions)
+    if quiet is None or slowdowns is None:
+        return None
+    return int(quiet.admits(slowdowns).sum()), len(slowdowns)
 
 
 def quiet_and_adjusted(
@@ -152,8 +217,10 @@ def quiet_and_adjusted(
 
     Where there were no probes, all samples as they are.
     """
-    around = _slowdowns_around(conditions)
-    return samples if around is None else _adjusted(samples, around)[..., _is_quiet(around)]
+    quiet, slowdowns = Quiet.of(conditions), slowdowns_around(conditions)
+    if quiet is None or slowdowns is None:
+        return samples
+    return quiet.adjust(samples, slowdowns)[..., quiet.admits(slowdowns)]
 
 
 def steady(
@@ -163,39 +230,25 @@ def steady(
 
     Where fewer than ``MIN_QUIET`` were quiet, the adjusted ones of all: the round is disturbed.
     """
-    around = _slowdowns_around(conditions)
-    if around is None or _is_quiet(around).sum() >= MIN_QUIET:
-        return quiet_and_adjusted(samples, conditions)
-    return _adjusted(samples, around)
+    quiet, slowdowns = Quiet.of(conditions), slowdowns_around(conditions)
+    if quiet is None or slowdowns is None:
+        return samples
+    return quiet.adjust(samples, slowdowns)[..., quiet.counts(slowdowns)]
 
 
 def median_slowdowns(conditions: Mapping[str, Any]) -> dict[str, float] | None:
     """Of each probe, the median over the samples; None without probes."""
-    around = _slowdowns_around(conditions)
-    if around is None:
+    slowdowns = slowdowns_around(conditions)
+    if slowdowns is None:
         return None
-    return dict(zip(PROBES, np.median(around, axis=(0, 1)).tolist(), strict=True))
+    return dict(zip(PROBES, np.median(slowdowns, axis=(0, 1)).tolist(), strict=True))
 
 
-def _is_loud(reading: Reading, reference: Reading) -> bool:
-    limits = zip(reading, reference, MAX_SLOWDOWNS, strict=True)
-    return any(now > limit * then for now, then, limit in limits)
+def slowdowns_around(conditions: Mapping[str, Any]) -> npt.NDArray[np.float64] | None:
+    """Times of the probes over their reference before and after each sample of a round.
 
-
-def _is_quiet(around: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
-    return np.asarray((around <= MAX_SLOWDOWNS).all(axis=(1, 2)))
-
-
-def _adjusted(
-    samples: npt.NDArray[np.float64], around: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """In the middle of a sample the device is about as slow as it was before and after it."""
-    slowdown = np.sqrt(around.prod(axis=1))
-    return np.asarray(samples / (slowdown**_SENSITIVITY).prod(axis=1))
-
-
-def _slowdowns_around(conditions: Mapping[str, Any]) -> npt.NDArray[np.float64] | None:
-    """``[num_samples, 2, num_probes]``: before and after each sample."""
+    ``[num_samples, 2, num_probes]``; None without probes.
+    """
     rows = conditions.get("probes_ms")
     if not rows:
         return None

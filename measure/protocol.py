@@ -354,13 +354,23 @@ def label(samples: Samples, protocol: str | Protocol = _STANDARD_NAME) -> float:
     Raises:
         ProtocolError: the name ends in no known statistic, or there are no samples.
     """
+    quantile = label_quantile(protocol)
+    if len(samples) == 0:
+        raise ProtocolError("no samples: a label needs at least one")
+    return float(np.quantile(samples, quantile))
+
+
+def label_quantile(protocol: str | Protocol) -> float:
+    """Which quantile of its samples a label is, as the protocol's name says.
+
+    Raises:
+        ProtocolError: the name ends in no known statistic.
+    """
     name = protocol if isinstance(protocol, str) else protocol.name
     quantile = _QUANTILES.get(name.rpartition("-")[2])
     if quantile is None:
         raise ProtocolError(f"protocol {name!r} names no statistic: one of {list(_QUANTILES)}")
-    if len(samples) == 0:
-        raise ProtocolError("no samples: a label needs at least one")
-    return float(np.quantile(samples, quantile))
+    return quantile
 
 
 def label_noise(

@@ -28,7 +28,7 @@ import onnx
 
 from measure.conditions import ConditionsRecorder, usable_cpus
 from measure.errors import DeviceError
-from measure.probes import Prober, Probing, RoundOfCpus, watch
+from measure.probes import Prober, Probing, Quiet, RoundOfCpus, watch
 from measure.protocol import Protocol, sample_kernels, sample_latency
 from measure.rpc.address import RpcAddress, is_remote, with_limit
 from measure.toolchains import TOOLCHAINS, load_toolchain
@@ -183,10 +183,10 @@ def _build_notes(request: Request) -> dict[str, Any]:
 
 
 def _probing(artifact: Artifact, request: Request) -> Probing | None:
-    """None where no reference is known, or the device cannot run the probes."""
-    known = request["reference"]
-    read = None if known is None else artifact.prober()
-    return None if read is None else Probing(read, tuple(known), _mover(request))
+    """None where it is not known when the device is quiet, or it cannot run the probes."""
+    quiet = Quiet.of(request["quiet"])
+    read = None if quiet is None else artifact.prober()
+    return None if quiet is None or read is None else Probing(read, quiet, _mover(request))
 
 
 def _mover(request: Request) -> Callable[[], None]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import onnx
@@ -24,6 +26,8 @@ from tvm_costmodel.measurements import open_existing
 
 # Characters; with it the line fits into a terminal of 80.
 _DESCRIPTION = 24
+# From one line to the next where no terminal shows a bar.
+_LOG_S = 60.0
 _STEPS = ("built", "round", "kernels")
 _ENDS = ("skipped", "unreadable", "done", "failed")
 # Of these people get a line; the others only move the bar.
@@ -97,16 +101,52 @@ class Meter:
         left = max(0, self.total - self.completed) * elapsed_s / self.completed
         return left if self._budget_s is None else max(0.0, min(left, self._budget_s - elapsed_s))
 
+    def pace(self, elapsed_s: float) -> str:
+        """Rate and time left, for people."""
+        left_s = self.left_s(elapsed_s)
+        left = "-:--:--" if left_s is None else _clock(left_s)
+        return f"{self.rounds_per_minute(elapsed_s):.1f} rounds/min, {left} left"
+
 
 class _PaceColumn(ProgressColumn):
     """Rate and time left, as the meter of the task has them."""
 
     def render(self, task: Task) -> Text:
         meter: Meter = task.fields["meter"]
-        elapsed_s = task.elapsed or 0.0
-        left_s = meter.left_s(elapsed_s)
-        left = "-:--:--" if left_s is None else _clock(left_s)
-        return Text(f"{meter.rounds_per_minute(elapsed_s):.1f} rounds/min, {left} left")
+        return Text(meter.pace(task.elapsed or 0.0))
+
+
+class ProgressLog:
+    """How far a campaign is as a line a minute, for files and pipes, which show no bar.
+
+    Args:
+        meter: which has counted an event before it comes here.
+        tell: takes each line.
+        clock: gives seconds.
+    """
+
+    def __init__(
+        self,
+        meter: Meter,
+        tell: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._meter = meter
+        self._tell = tell
+        self._clock = clock
+        self._started_s = self._told_s = clock()
+
+    def observe(self, event: Event) -> None:
+        """Tell how far the campaign is, where nothing was told for a minute."""
+        now_s = self._clock()
+        if now_s < self._told_s + _LOG_S:
+            return
+        self._told_s = now_s
+        meter = self._meter
+        self._tell(
+            f"{meter.completed} of {meter.total} steps, {meter.pace(now_s - self._started_s)}: "
+            f"{event.kind} {event.network}"
+        )
 
 
 def queued_jobs(location: str, toolchains: Sequence[str]) -> int:
@@ -141,6 +181,7 @@ def run_with_progress(
         watch: called with every event too.
     """
     console = Console(stderr=True)
+    tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     columns = (
         TextColumn(f"{{task.description:<{_DESCRIPTION}}}"),
         BarColumn(bar_width=10),
@@ -148,6 +189,7 @@ def run_with_progress(
         _PaceColumn(),
     )
     meter = Meter(total, 1 if networks is None else len(toolchains), config)
+    log = None if console.is_terminal else ProgressLog(meter, tell)
     with Database.open(location) as database, Progress(*columns, console=console) as bar:
         task = bar.add_task("starting", total=meter.total, meter=meter)
 
@@ -159,14 +201,16 @@ def run_with_progress(
                 total=meter.total,
                 description=f"{event.kind} {event.network}"[:_DESCRIPTION],
             )
+            if log is not None:
+                log.observe(event)
             if event.kind in _TOLD:
-                console.print(_sentence(event), markup=False, highlight=False, soft_wrap=True)
+                tell(_sentence(event))
             watch(event)
 
         summary = run_campaign(networks, toolchains, database, config=config, progress=show)
         bar.update(task, description="out of budget" if summary.out_of_time else "done")
     for line in summary_lines(summary):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        tell(line)
     return summary
 
 

@@ -29,7 +29,7 @@ from measure.database.jobs import JobQueue
 from measure.database.owner import current_owner
 from measure.device import Device, Fingerprint, Platform
 from measure.errors import DeviceError
-from measure.probes import PROBES, Reading
+from measure.probes import PROBES, Quiet
 from measure.protocol import Protocol
 from measure.records import Network
 from measure.rpc.address import RpcAddress
@@ -183,12 +183,12 @@ class _Campaign:
                 dtype=config.dtype,
             )
             context.database.add_platform(platform, fingerprint.device, dict(info.versions))
-            worker.reference = self._reference(worker, platform.name)
+            worker.quiet = self._quiet(worker, platform.name)
             workers[name], platforms[name], described[name] = worker, platform, info
         return Lane(device, workers, platforms, described, anchors, context)
 
-    def _reference(self, worker: Worker, platform: str) -> Reading | None:
-        """What the probes took when the platform was first measured, or take now.
+    def _quiet(self, worker: Worker, platform: str) -> Quiet | None:
+        """When the device was quiet as the platform was first measured, or is now.
 
         It must stay the same, since labels refer to it.
         """
@@ -196,16 +196,17 @@ class _Campaign:
         watch_s = context.config.watch_s
         if not watch_s:
             return None
-        known = context.database.reference(platform, context.protocol.name)
+        known = context.database.quiet(platform, context.protocol.name)
         if known is not None:
             return known
         with alone_on_machine(context.check) if worker.device == LOCAL else nullcontext():
             reference = worker.watch(watch_s)
-        if reference is not None:
-            times = zip(PROBES, reference, strict=True)
-            detail = ", ".join(f"{name} {ms:.3f} ms" for name, ms in times)
-            context.report("watched", platform=platform, detail=detail)
-        return reference
+        if reference is None:
+            return None
+        times = zip(PROBES, reference, strict=True)
+        detail = ", ".join(f"{name} {ms:.3f} ms" for name, ms in times)
+        context.report("watched", platform=platform, detail=detail)
+        return Quiet(reference_ms=reference)
 
     def _store_anchors(self) -> list[Network]:
         database = self._context.database

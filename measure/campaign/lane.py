@@ -201,7 +201,7 @@ class Lane:
         self._visit_anchors(blocks, "end")
         for name, block in blocks.items():
             drift = context.database.close_block(block)
-            probed = self._workers[self._names[name]].reference is not None
+            probed = self._workers[self._names[name]].quiet is not None
             if drift is not None and drift > MAX_DRIFT and not probed:
                 context.count(drifted_blocks=1)
                 context.report("drifted", platform=name, detail=f"anchors by {drift:.1%}")

@@ -33,7 +33,7 @@ from measure.database.stored import (
     used_timings,
 )
 from measure.errors import DatabaseError
-from measure.probes import Reading, steady
+from measure.probes import Quiet, steady
 from measure.protocol import Samples
 from measure.records import KernelTimes, Latency, Network, Work
 from measure.trust import agree
@@ -86,8 +86,7 @@ class Queries(OpenDatabase):
         Raises:
             UnknownPlatformError: there is no such platform here; the message lists those there are.
         """
-        with self.session() as session:
-            rounds = stored_rounds(session, platform_id(session, platform), protocol)
+        rounds = self.rounds(platform, protocol)
         return {network: latency_of(found) for network, found in rounds.items()}
 
     def latency(self, network: str, platform: str, protocol: str | None = None) -> Latency | None:
@@ -127,8 +126,17 @@ class Queries(OpenDatabase):
         latency = self.latency(network, platform, protocol)
         return None if latency is None else latency.label_ms
 
-    def reference(self, platform: str, protocol: str) -> Reading | None:
-        """The times of the probes to which labels on ``platform`` refer; None where there are none.
+    def rounds(self, platform: str, protocol: str | None = None) -> dict[str, list[StoredRound]]:
+        """All rounds on ``platform`` by network digest; by any standard where there is no protocol.
+
+        Raises:
+            UnknownPlatformError: there is no such platform here; the message lists those there are.
+        """
+        with self.session() as session:
+            return stored_rounds(session, platform_id(session, platform), protocol)
+
+    def quiet(self, platform: str, protocol: str) -> Quiet | None:
+        """When ``platform`` is quiet, to which its labels refer; None where nothing was probed.
 
         Raises:
             UnknownPlatformError: there is no such platform here; the message lists those there are.
@@ -140,8 +148,8 @@ class Queries(OpenDatabase):
                 .order_by(MeasurementRow.started_at)
             )
             for conditions in session.scalars(query).yield_per(100):
-                if known := conditions.get("reference_ms"):
-                    return known[0], known[1]
+                if known := Quiet.of(conditions):
+                    return known
         return None
 
     def kernel_times(self, platform: str) -> dict[str, KernelTimes]:

@@ -37,7 +37,7 @@ from measure.errors import (
     PlatformChangedError,
     ProtocolError,
 )
-from measure.probes import steady
+from measure.probes import Quiet, steady
 from measure.protocol import Protocol, Samples, label
 from measure.records import KernelTimes, KernelTiming, Round
 from measure.weights import strip_weights
@@ -252,6 +252,27 @@ class Store(OpenDatabase):
             row.finished_at = now()
             row.drift = _drift(samples, row.protocol)
             return row.drift
+
+    def calibrate(self, platform: str, quiet: Quiet) -> None:
+        """Judge all that was timed on ``platform`` by ``quiet`` from now on.
+
+        Samples and readings of probes stay as they are; so does the drift of blocks, which decides
+        nothing where there are probes.
+
+        Raises:
+            UnknownPlatformError: there is no such platform here; the message lists those there are.
+        """
+        with self.transaction() as session:
+            key = platform_id(session, platform)
+            blocks = select(BlockRow.id).filter_by(platform_id=key)
+            queries = (
+                select(MeasurementRow).filter_by(platform_id=key),
+                select(KernelTimingRow).filter_by(platform_id=key),
+                select(AnchorRoundRow).where(AnchorRoundRow.block_id.in_(blocks)),
+            )
+            for row in (row for query in queries for row in session.scalars(query)):
+                if row.conditions.get("probes_ms"):
+                    row.conditions = {**row.conditions, **quiet.notes()}
 
     @contextmanager
     def _fenced(self, lease: Job | None) -> Iterator[Session]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from collections.abc import Iterator
 
@@ -13,10 +14,10 @@ from hypothesis import strategies as st
 
 from measure.conditions import disturbance, is_disturbed
 from measure.probes import (
-    MAX_SLOWDOWNS,
     MIN_QUIET,
     Prober,
     Probing,
+    Quiet,
     Reading,
     RoundOfCpus,
     median_slowdowns,
@@ -28,6 +29,7 @@ from measure.probes import (
 from measure.protocol import Protocol, label, sample_kernels, sample_latency
 
 REFERENCE: Reading = (0.3, 6.0)
+QUIET = Quiet(reference_ms=REFERENCE)
 QUIET_MS = 4.0
 
 
@@ -72,7 +74,7 @@ def test_the_label_is_that_of_the_quiet_device_whatever_its_neighbour_does() -> 
     device = SharedDevice(busy_s=1.2, idle_s=0.3)
     blind = sample_latency(device.time, Protocol(), clock=device.clock)
     assert label(blind.samples) == pytest.approx(2 * QUIET_MS)
-    probing = Probing(device.read, REFERENCE)
+    probing = Probing(device.read, QUIET)
     seen = sample_latency(device.time, Protocol(), clock=device.clock, probing=probing)
     assert label(steady(seen.samples, probing.notes())) == pytest.approx(QUIET_MS, rel=1e-3)
     quiet, samples = quiet_count(probing.notes()) or (0, 0)
@@ -82,7 +84,7 @@ def test_the_label_is_that_of_the_quiet_device_whatever_its_neighbour_does() -> 
 
 def test_kernels_are_timed_on_the_quiet_device() -> None:
     device = SharedDevice(busy_s=0.4, idle_s=0.4)
-    probing = Probing(device.read, REFERENCE)
+    probing = Probing(device.read, QUIET)
     found = sample_kernels(device.time_kernels, Protocol(), clock=device.clock, probing=probing)
     counting = steady(found.samples.T, probing.notes())
     assert counting.shape[0] == 2
@@ -92,7 +94,7 @@ def test_kernels_are_timed_on_the_quiet_device() -> None:
 
 def test_on_a_device_that_is_never_quiet_a_round_ends_and_is_disturbed() -> None:
     device = SharedDevice(busy_s=1.0, idle_s=0.0)
-    probing = Probing(device.read, REFERENCE)
+    probing = Probing(device.read, QUIET)
     sampling = sample_latency(device.time, Protocol(), clock=device.clock, probing=probing)
     assert sampling.stop == "max_round_s"
     assert len(sampling.samples) == Protocol().min_samples
@@ -105,21 +107,22 @@ def test_on_a_device_that_is_never_quiet_a_round_ends_and_is_disturbed() -> None
 def test_waiting_goes_to_other_cpus_until_one_is_quiet() -> None:
     readings = iter([(0.6, 6.0), (0.6, 6.0), (0.31, 6.1)])
     moves: list[int] = []
-    probing = Probing(lambda: next(readings), REFERENCE, lambda: moves.append(1))
+    probing = Probing(lambda: next(readings), QUIET, lambda: moves.append(1))
     probing.await_quiet(lambda: True)
     assert len(moves) == 2
     assert next(readings, None) is None
 
 
 def test_nobody_waits_for_ever() -> None:
-    probing = Probing(lambda: (0.6, 6.0), REFERENCE)
+    probing = Probing(lambda: (0.6, 6.0), QUIET)
     patience = iter([True, True, False])
     probing.await_quiet(lambda: next(patience))
     assert next(patience, None) is None
 
 
 def test_samples_beside_a_loud_reading_do_not_count() -> None:
-    loud = MAX_SLOWDOWNS[0] + 0.01
+    assert QUIET.limits is not None
+    loud = QUIET.limits[0] + 0.01
     told = conditions((1.0, 1.0), (1.0, loud), (loud, 1.0), (1.0, 1.0), (1.0, 1.0))
     samples = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
     assert steady(samples, told).tolist() == [1.0, 4.0, 5.0]
@@ -132,6 +135,26 @@ def test_where_too_few_are_quiet_all_are_adjusted_and_the_round_is_disturbed() -
     assert steady(samples, told).tolist() == pytest.approx([2.0] * (MIN_QUIET - 1) + [0.25])
     assert len(quiet_and_adjusted(samples, told)) == MIN_QUIET - 1
     assert is_disturbed(told)
+
+
+def test_a_round_is_judged_by_what_its_conditions_say() -> None:
+    samples = np.full(4, 2.0)
+    told = conditions(*[(2.0, 2.0)] * 4)
+    calm = Quiet(reference_ms=REFERENCE, limits=None, sensitivity=(1.0, 0.0))
+    assert is_disturbed(told)
+    assert not is_disturbed({**told, **calm.notes()})
+    assert steady(samples, {**told, **calm.notes()}) == pytest.approx([1.0] * 4)
+    assert steady(samples, told) == pytest.approx([2 / 2**0.6] * 4)
+    assert Quiet.of(told) == QUIET
+    assert Quiet.of(json.loads(json.dumps(calm.notes()))) == calm
+    assert Quiet.of({}) is None
+
+
+def test_where_any_sample_counts_nobody_waits() -> None:
+    calm = Quiet(reference_ms=REFERENCE, limits=None)
+    moves: list[int] = []
+    Probing(lambda: (9.0, 9.0), calm, lambda: moves.append(1)).await_quiet(lambda: True)
+    assert moves == []
 
 
 def test_a_drift_of_the_anchors_says_nothing_of_a_round_with_probes() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from measure.campaign.types import CampaignConfig, Event, LabelSummary, Summary
-from tvm_costmodel.campaigns import Meter, is_complete, summary_lines
+from tvm_costmodel.campaigns import Meter, ProgressLog, is_complete, summary_lines
 
 
 def observe(meter: Meter, network: str, *kinds: str, platform: str = "p") -> None:
@@ -64,6 +64,21 @@ def test_a_budget_ends_a_campaign_sooner():
     observe(meter, "a", "built", "round")
     assert meter.left_s(30.0) == 10.0
     assert meter.left_s(50.0) == 0.0
+
+
+def test_without_a_terminal_a_line_a_minute_tells_how_far_it_is():
+    meter = Meter(2, 1, CampaignConfig(rounds=1, kernels=False))
+    lines: list[str] = []
+    seconds = iter([0.0, 59.0, 60.0, 61.0, 125.0])
+    log = ProgressLog(meter, lines.append, lambda: next(seconds))
+    for network, kind in (("a", "built"), ("a", "round"), ("b", "built"), ("b", "round")):
+        event = Event(kind=kind, network=network, platform="p")
+        meter.observe(event)
+        log.observe(event)
+    assert lines == [
+        "2 of 4 steps, 1.0 rounds/min, 0:01:00 left: round a",
+        "4 of 4 steps, 1.0 rounds/min, 0:00:00 left: round b",
+    ]
 
 
 def test_the_summary_tells_what_went_wrong_by_cause_and_how_good_the_labels_are():

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from relay_frontend.errors import InputError
+from tvm_costmodel import registry
 from tvm_costmodel.cli.options import (
     DEFAULT_DATABASE,
     DatabaseOption,
     FormatOption,
     MeasurementsOption,
+    PlatformOption,
 )
 from tvm_costmodel.rendering import Format, print_rows
 
 if TYPE_CHECKING:
+    from measure.probes import Quiet
     from measure.records import PlatformStats
 
 app = typer.Typer(
@@ -83,6 +86,48 @@ def verify(database: MeasurementsOption = DEFAULT_DATABASE) -> None:
     if problems:
         raise typer.Exit(1)
     print(f"{database}: no problems found")
+
+
+@app.command()
+def calibrate(
+    platform: PlatformOption,
+    database: DatabaseOption = DEFAULT_DATABASE,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only show what would be gained.")
+    ] = False,
+    format_: FormatOption = Format.table,
+) -> None:
+    """Find how much the networks of a platform mind its neighbours, and judge by that from now on.
+
+    Takes the limits and exponents of its probes by which rounds of the same network agree best.
+    """
+    from measure.calibration import calibrate as find  # noqa: PLC0415 (needs SQLAlchemy)
+    from measure.protocol import STANDARDS  # noqa: PLC0415
+    from tvm_costmodel.measurements import open_existing  # noqa: PLC0415
+
+    with open_existing(database) as opened:
+        name = registry.resolve_platform(platform, opened.platforms())
+        before = opened.quiet(name, STANDARDS[0])
+        found = find(opened.rounds(name, STANDARDS[0]).values(), STANDARDS[0])
+        rows = [_quiet_row("before", before, found.noise_before)]
+        rows.append(_quiet_row("after", found.quiet, found.noise))
+        if not dry_run:
+            opened.calibrate(name, found.quiet)
+    print_rows(rows, format_, title=f"{name}, {found.networks} networks")
+
+
+def _quiet_row(when: str, quiet: Quiet | None, noise: float) -> dict[str, Any]:
+    from measure.probes import PROBES  # noqa: PLC0415
+
+    assert quiet is not None
+    limits = dict(zip(PROBES, quiet.limits or (None, None), strict=True))
+    exponents = dict(zip(PROBES, quiet.sensitivity, strict=True))
+    return {
+        "": when,
+        **{f"{probe} limit": limit or "none" for probe, limit in limits.items()},
+        **{f"{probe} exponent": exponent for probe, exponent in exponents.items()},
+        "label noise %, mean": 100 * noise,
+    }
 
 
 def _print_counts(counts: dict[str, int], format_: Format, title: str) -> None:

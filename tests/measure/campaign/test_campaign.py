@@ -29,6 +29,7 @@ from measure.database.schema import (
     MeasurementRow,
 )
 from measure.errors import PlatformChangedError, RunError, WorkerError
+from measure.probes import Quiet
 from measure.protocol import Protocol
 from measure.records import KernelTimes, Round
 from measure.zoo import ZooNetwork
@@ -100,8 +101,8 @@ def test_a_platform_is_watched_once_and_keeps_its_reference(database: Database) 
     _, events = run([fake("one", 1)], database, rounds=1, watch_s=0.05)
     assert [event.kind for event in events].count("watched") == 1
     (platform,) = database.platforms()
-    reference = database.reference(platform, QUICK.name)
-    assert reference is not None
+    quiet = database.quiet(platform, QUICK.name)
+    assert quiet is not None
     _, events = run([fake("one", 1), fake("two", 2)], database, rounds=2, watch_s=0.05)
     assert "watched" not in [event.kind for event in events]
     with database.session() as session:
@@ -110,7 +111,7 @@ def test_a_platform_is_watched_once_and_keeps_its_reference(database: Database) 
     for row in [first_round, first_timing]:
         assert "reference_ms" not in row.conditions
     for row in [*rounds, *timings]:
-        assert tuple(row.conditions["reference_ms"]) == reference
+        assert Quiet.of(row.conditions) == quiet
     assert [len(row.conditions["probes_ms"]) for row in rounds] == [len(r.samples) for r in rounds]
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import select, text
 from sqlalchemy.exc import IntegrityError
 
 from measure.database import Database
-from measure.database.schema import MeasurementRow
+from measure.database.schema import AnchorRoundRow, MeasurementRow
 from measure.errors import (
     BuildError,
     DatabaseError,
@@ -25,6 +25,7 @@ from measure.errors import (
     TimeLimitError,
     UnknownPlatformError,
 )
+from measure.probes import Quiet
 from measure.protocol import Protocol
 from measure.records import KernelTimes, LatencyStats, NoiseStats
 from measure.weights import strip_weights
@@ -366,6 +367,34 @@ def test_rounds_of_a_block_that_drifted_are_disturbed(
     assert work.rounds == ((1,) if disturbed else ())
     database.add_round(A, NAME, PROTOCOL, 1, finished(2.0))
     assert database.label(A, NAME) == (2.0 if disturbed else pytest.approx(3.75))
+
+
+def test_a_calibrated_platform_is_judged_anew_but_keeps_its_samples(database: Database) -> None:
+    quiet = Quiet(reference_ms=(0.3, 6.0))
+    loud = {"probes_ms": [[0.6, 6.0, 0.6, 6.0]] * 4, **quiet.notes()}
+    samples = [2.0, 2.0, 2.0, 2.0]
+    probed = dataclasses.replace(finished(*samples), conditions={"foreign_cpu": 0.1, **loud})
+    block = database.open_block(NAME, PROTOCOL)
+    database.add_anchor_round(block, A, "start", probed)
+    database.add_round(A, NAME, PROTOCOL, 0, probed, block=block)
+    database.add_round(A, NAME, PROTOCOL, 1, finished(3.0))
+    times = kernel_times("first")
+    timing = dataclasses.replace(times.timings[0], conditions=loud)
+    fourfold = KernelTimes(kernels=times.kernels, samples=np.full((1, 4), 2.0), timings=(timing,))
+    database.add_kernels(A, NAME, fourfold)
+    assert (database.label(A, NAME), database.kernel_times(NAME)[A].disturbed) == (3.0, True)
+
+    calm = dataclasses.replace(quiet, limits=None, sensitivity=(1.0, 0.0))
+    database.calibrate(NAME, calm)
+    assert database.quiet(NAME, PROTOCOL) == calm
+    first, second = database.rounds(NAME)[A]
+    assert (first.label_ms, first.disturbed, first.samples.tolist()) == (1.0, False, samples)
+    assert first.conditions == {**probed.conditions, **calm.notes()}
+    assert second.conditions == finished(3.0).conditions
+    kernels = database.kernel_times(NAME)[A]
+    assert (kernels.times_ms.tolist(), kernels.disturbed) == ([1.0], False)
+    with database.session() as session:
+        assert Quiet.of(session.scalars(select(AnchorRoundRow)).one().conditions) == calm
 
 
 def test_an_open_block_disturbs_nothing(database: Database) -> None:

@@ -19,6 +19,7 @@ import pytest
 from measure.client import Limits, Worker
 from measure.conditions import unknown_counters
 from measure.errors import DeviceError, RunError
+from measure.probes import Quiet
 from measure.protocol import Protocol
 from measure.records import Round
 from measure.rpc.address import RpcAddress
@@ -116,12 +117,13 @@ def build_small(worker: Worker, directory: Path) -> Path:
 
 def test_our_server_runs_the_probes_where_the_network_runs(rig: Rig) -> None:
     worker = rig.worker("pair")
-    worker.reference = worker.watch(0.1)
-    assert worker.reference is not None
+    reference = worker.watch(0.1)
+    assert reference is not None
+    worker.quiet = Quiet(reference_ms=reference)
     try:
         found = worker.measure("small", rig.artifact, QUICK)
     finally:
-        worker.reference = None
+        worker.quiet = None
     assert len(found.conditions["probes_ms"]) == len(found.samples)
     assert rig.worker("stock").watch(0.1) is None
 

@@ -7,11 +7,18 @@ import io
 import json
 import sqlite3
 
+import numpy as np
 import pytest
 
+from measure.calibration import MIN_NETWORKS
 from measure.database import Database
+from measure.probes import Quiet
+from measure.protocol import Protocol
+from measure.records import Round
+from relay_frontend.onnx import read_onnx
+from tests.measure.fake_toolchain import network
 from tests.tvm_costmodel.cli.messages import assert_one_message
-from tests.tvm_costmodel.measured import PLATFORM, invented_measurements
+from tests.tvm_costmodel.measured import DEVICE, PLATFORM, invented_measurements
 
 
 @pytest.fixture
@@ -87,3 +94,51 @@ def test_importing_from_nowhere_makes_no_database(run, tmp_path):
     result = run("db", "import", tmp_path / "nowhere", "--database", database)
     assert_one_message(result, 2, "nowhere", "db export")
     assert not database.exists()
+
+
+@pytest.fixture
+def probed_database(tmp_path):
+    """Networks whose rounds a neighbour made slower, by a quarter of what it did to the probes."""
+    path, rng = tmp_path / "probed.db", np.random.default_rng(0)
+    quiet = Quiet(reference_ms=(0.3, 6.0))
+    with Database.open(path) as database:
+        database.add_platform(PLATFORM, DEVICE, {"test": "1"})
+        database.add_protocol(Protocol.standard())
+        for layers in range(1, MIN_NETWORKS + 1):
+            model = network("n", layers)
+            digest = read_onnx(model).digest
+            database.add_network(digest, f"net-{layers}", "relu", layers, model)
+            for number in range(3):
+                slowdown = rng.uniform(1, 2)
+                probes = [[0.3 * slowdown, 6.0] * 2] * 10
+                finished = Round(
+                    started_at=1.7e9 + number,
+                    duration_s=1.0,
+                    inner_count=1,
+                    samples=np.full(10, layers * slowdown**0.25),
+                    conditions={"probes_ms": probes, "foreign_cpu": 0, "steal": 0, **quiet.notes()},
+                )
+                database.add_round(digest, PLATFORM.name, Protocol().name, number, finished)
+    return path
+
+
+def test_calibrating_finds_how_much_the_networks_of_a_platform_mind(run, probed_database):
+    def trusted():
+        out = run("db", "stats", "--database", probed_database, "--format", "json")[1]
+        return json.loads(out)["trusted"]
+
+    options = ("--platform", "tvm-relax", "--database", probed_database, "--format", "csv")
+    code, tried, _ = run("db", "calibrate", *options, "--dry-run")
+    before, after = csv.DictReader(io.StringIO(tried))
+    assert (code, trusted()) == (0, 0)
+    assert (before["core limit"], before["core exponent"]) == ("1.15", "0.6")
+    assert (after["core limit"], float(after["core exponent"])) == ("none", 0.25)
+    assert float(after["label noise %, mean"]) < 0.01 < float(before["label noise %, mean"])
+    assert run("db", "calibrate", *options)[1] == tried
+    assert trusted() == MIN_NETWORKS
+
+
+def test_a_platform_with_too_few_probed_rounds_is_not_calibrated(run, measured_database):
+    options = ("--platform", PLATFORM.name, "--database", measured_database)
+    result = run("db", "calibrate", *options)
+    assert_one_message(result, 2, "0 networks have two or more rounds with probes")
