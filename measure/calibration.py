@@ -2,8 +2,9 @@
 
 Two networks that share a core or a cache slow each other down by how much both need of it, which
 differs from processor to processor and from compiler to compiler: code that fills the vector units
-of a core loses half of its speed to a neighbour there, naive loops a tenth. Nothing tells it before.
-But rounds of one network should agree, so the limits and exponents are taken by which they do best.
+of a core loses half of its speed to a neighbour there, naive loops a tenth. Nothing tells it
+beforehand, but rounds of one network should agree; so the limits and exponents are taken by which
+they do best.
 """
 
 from __future__ import annotations

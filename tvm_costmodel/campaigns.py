@@ -26,6 +26,7 @@ from tvm_costmodel.measurements import open_existing
 
 # Characters; with it the line fits into a terminal of 80.
 _DESCRIPTION = 24
+_MANY_DISTURBED = 0.25
 # From one line to the next where no terminal shows a bar.
 _LOG_S = 60.0
 _STEPS = ("built", "round", "kernels")
@@ -225,6 +226,11 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         f"{summary.done} measured, {summary.skipped} known before; {summary.rounds} rounds in "
         f"{_clock(summary.duration_s)}, {summary.disturbed} of them disturbed"
     )
+    if summary.disturbed > _MANY_DISTURBED * summary.rounds:
+        yield (
+            "many rounds were disturbed; `tvm-costmodel db calibrate` finds whether the networks "
+            "of a platform mind"
+        )
     for (stage, cause), count in sorted(summary.failures.items()):
         yield f"{count} failed to {stage}: {cause}"
     if summary.unreadable:

@@ -114,5 +114,11 @@ def test_the_summary_tells_what_went_wrong_by_cause_and_how_good_the_labels_are(
     assert not is_complete(summary)
 
 
+def test_where_many_rounds_were_disturbed_the_summary_says_what_to_do():
+    lines = list(summary_lines(Summary(done=3, rounds=9, disturbed=5)))
+    assert "many rounds were disturbed; `tvm-costmodel db calibrate` finds" in lines[1]
+    assert len(list(summary_lines(Summary(done=3, rounds=9, disturbed=2)))) == 1
+
+
 def test_being_out_of_budget_is_nothing_wrong():
     assert is_complete(Summary(done=1, out_of_time=True, disturbed=1, drifted_blocks=1))
