@@ -4,7 +4,8 @@
 
 In domain, as ``tvm-costmodel evaluate --protocol in-domain`` divides the networks, one fit. Beside
 the errors stands what equal kernels of different networks differ by, in their measured times: no
-predictor that sees a kernel alone can tell them apart.
+predictor that sees a kernel alone can tell them apart. So stand the errors against the median of
+equal kernels, which is a better label than the time of one call, where enough of them were timed.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import itertools
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,8 @@ from tvm_costmodel.predictors.kernel_sum import KernelSum
 
 _BOUNDS_MS = (0.0, 0.01, 0.1, 1.0, float("inf"))
 _KINDS = 12
+_MANY = 5
+"""Calls of equal kernels whose median is taken for what such a kernel takes."""
 
 
 def lines(data: str, platform: str) -> Iterator[str]:
@@ -40,14 +44,16 @@ def lines(data: str, platform: str) -> Iterator[str]:
     predictor.fit(learned.inputs, learned.targets)
     kernels, times = calls(tested.inputs)
     predicted = predictor.predict_kernels(kernels)
-    known = lookup(*calls(learned.inputs), kernels)
+    known = medians(*calls(learned.inputs), kernels)
+    settled = medians(*calls(dataset.inputs), kernels, at_least=_MANY)
     yield (
         f"{len(kernels):,} kernel calls of {len(tested)} tested networks, learned from those of "
         f"{len(learned)}; errors in %. *By time*: each call counts as much as it takes. *Equal*: "
         "the median time of equal kernels (kind, types, FLOPs) of learned networks, where there is "
-        "any, as the prediction."
+        "any, as the prediction. *Against medians*: the error against the median time of equal "
+        f"kernels of all networks, tested ones too, where there are {_MANY} or more calls of them."
     )
-    yield from kernel_table(kernels, times, predicted, known)
+    yield from kernel_table(kernels, times, predicted, known, settled)
     yield ""
     yield "What the sum of measured kernels, each alone, is of the latency of its network:"
     yield from sum_table(dataset.inputs, dataset.targets)
@@ -67,20 +73,27 @@ def calls(networks: Sequence[Network]) -> tuple[list[Kernel], FloatArray]:
     return kernels, np.concatenate([network.kernel_ms for network in networks])
 
 
-def lookup(kernels: Sequence[Kernel], times: FloatArray, wanted: Sequence[Kernel]) -> FloatArray:
-    """The median time of the kernels that are equal to each of ``wanted``; NaN where none is."""
+def medians(
+    kernels: Sequence[Kernel], times: FloatArray, wanted: Sequence[Kernel], at_least: int = 1
+) -> FloatArray:
+    """The median time of the kernels that are equal to each of ``wanted``; NaN where are fewer."""
     known = defaultdict(list)
     for kernel, time in zip(kernels, times, strict=True):
-        known[_identity(kernel)].append(time)
-    return np.array([np.median(known.get(_identity(k), [np.nan])) for k in wanted])
+        known[_unnamed(kernel)].append(time)
+    found = {kernel: np.median(equal) for kernel, equal in known.items() if len(equal) >= at_least}
+    return np.array([found.get(_unnamed(kernel), np.nan) for kernel in wanted])
 
 
-def _identity(kernel: Kernel) -> tuple[object, ...]:
-    return kernel.kind, kernel.arguments, kernel.results, kernel.flops
+def _unnamed(kernel: Kernel) -> Kernel:
+    return replace(kernel, name="", operators=())
 
 
 def kernel_table(
-    kernels: Sequence[Kernel], times: FloatArray, predicted: FloatArray, known: FloatArray
+    kernels: Sequence[Kernel],
+    times: FloatArray,
+    predicted: FloatArray,
+    known: FloatArray,
+    settled: FloatArray,
 ) -> Iterator[str]:
     """All calls, calls by how long they take, and the kinds that take the most time."""
     kinds = np.array([kernel_kind(kernel) or "layout" for kernel in kernels])
@@ -91,19 +104,27 @@ def kernel_table(
         groups[name] = (times >= low) & (times < high)
     groups |= {f"`{kind}`": kinds == kind for kind in by_time[:_KINDS]}
     yield ""
-    columns = "calls | share of time | MAPE | median | by time | equal: MAPE | median | calls"
-    yield f"| kernels | {columns} |"
-    yield "|---|---|---|---|---|---|---|---|---|"
+    columns = "calls | share of time | MAPE | median | by time"
+    others = "MAPE | median | calls"
+    yield f"| kernels | {columns} | equal: {others} | against medians: {others} |"
+    yield "|---" * 12 + "|"
     for name, chosen in groups.items():
         error = 100 * np.abs(predicted / times - 1)[chosen]
         share = 100 * times[chosen].sum() / times.sum()
         weighted = np.average(error, weights=times[chosen])
-        equal = 100 * np.abs(known / times - 1)[chosen & np.isfinite(known)]
-        there = f"{equal.mean():.1f} | {np.median(equal):.1f}" if len(equal) else "- | -"
+        equal = _figures((known / times)[chosen])
+        against = _figures((predicted / settled)[chosen])
         yield (
             f"| {name} | {chosen.sum():,} | {share:.0f} | {error.mean():.1f} | "
-            f"{np.median(error):.1f} | {weighted:.1f} | {there} | {len(equal):,} |"
+            f"{np.median(error):.1f} | {weighted:.1f} | {equal} | {against} |"
         )
+
+
+def _figures(ratios: FloatArray) -> str:
+    """Mean and median error in %, and how many there are, of those that are known."""
+    error = 100 * np.abs(ratios[np.isfinite(ratios)] - 1)
+    there = f"{error.mean():.1f} | {np.median(error):.1f}" if len(error) else "- | -"
+    return f"{there} | {len(error):,}"
 
 
 def sum_table(networks: Sequence[Network], latencies: FloatArray) -> Iterator[str]:

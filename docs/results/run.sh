@@ -40,7 +40,7 @@ evaluate "${measured[@]}" --protocol in-domain \
   --predictors "kernel-sum,kernel-sum[kernels=guess],measured-kernels,$paper,width=64],$best]" --table "$here/kernel-sum.md"
 evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$ten]" \
   --predictors "kernel-sum,kernel-sum[kernels=guess],measured-kernels,$paper],$best]" --table "$here/kernel-sum-unseen.md"
-python tools/kernel_errors.py 'data/v1[kernels=true]' tvm-relay >"$here/kernels.md"
+python tools/kernel_errors.py 'data/v2[kernels=true]' tvm-relay >"$here/kernels.md"
 
 # NNLQP's NAS-Bench-201 networks: one family, so that nothing need be ready for others.
 alone="$best,prior=none,shrinkage=0,operator_dropout=0,embed=false"
