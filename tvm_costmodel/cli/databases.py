@@ -101,9 +101,9 @@ def calibrate(
 
     Takes the limits and exponents of its probes by which rounds of the same network agree best.
     """
-    from measure.calibration import calibrate as find  # noqa: PLC0415 (needs SQLAlchemy)
+    from measure.calibration import calibrate as find  # noqa: PLC0415 (imports numpy)
     from measure.protocol import STANDARDS  # noqa: PLC0415
-    from tvm_costmodel.measurements import open_existing  # noqa: PLC0415
+    from tvm_costmodel.measurements import open_existing  # noqa: PLC0415 (needs SQLAlchemy)
 
     with open_existing(database) as opened:
         name = registry.resolve_platform(platform, opened.platforms())
