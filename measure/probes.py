@@ -204,9 +204,10 @@ def watch(
 
 def quiet_count(conditions: Mapping[str, Any]) -> tuple[int, int] | None:
     """How many samples were taken while the device was quiet, and of how many; None unprobed."""
-    quiet, slowdowns = Quiet.of(conditions), slowdowns_around(conditions)
-    if quiet is None or slowdowns is None:
+    probed = _probed(conditions)
+    if probed is None:
         return None
+    quiet, slowdowns = probed
     return int(quiet.admits(slowdowns).sum()), len(slowdowns)
 
 
@@ -217,9 +218,10 @@ def quiet_and_adjusted(
 
     Where there were no probes, all samples as they are.
     """
-    quiet, slowdowns = Quiet.of(conditions), slowdowns_around(conditions)
-    if quiet is None or slowdowns is None:
+    probed = _probed(conditions)
+    if probed is None:
         return samples
+    quiet, slowdowns = probed
     return quiet.adjust(samples, slowdowns)[..., quiet.admits(slowdowns)]
 
 
@@ -230,9 +232,10 @@ def steady(
 
     Where fewer than ``MIN_QUIET`` were quiet, the adjusted ones of all: the round is disturbed.
     """
-    quiet, slowdowns = Quiet.of(conditions), slowdowns_around(conditions)
-    if quiet is None or slowdowns is None:
+    probed = _probed(conditions)
+    if probed is None:
         return samples
+    quiet, slowdowns = probed
     return quiet.adjust(samples, slowdowns)[..., quiet.counts(slowdowns)]
 
 
@@ -242,6 +245,12 @@ def median_slowdowns(conditions: Mapping[str, Any]) -> dict[str, float] | None:
     if slowdowns is None:
         return None
     return dict(zip(PROBES, np.median(slowdowns, axis=(0, 1)).tolist(), strict=True))
+
+
+def _probed(conditions: Mapping[str, Any]) -> tuple[Quiet, npt.NDArray[np.float64]] | None:
+    """When the device counts as quiet, and :func:`slowdowns_around`; None without probes."""
+    quiet, slowdowns = Quiet.of(conditions), slowdowns_around(conditions)
+    return None if quiet is None or slowdowns is None else (quiet, slowdowns)
 
 
 def slowdowns_around(conditions: Mapping[str, Any]) -> npt.NDArray[np.float64] | None:

@@ -1,4 +1,4 @@
-"""``db``: what a measurement database holds, out of it and into it, and whether it is sound."""
+"""``db``: what a measurement database holds, out and in, whether it is sound; calibrating it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from measure.records import PlatformStats
 
 app = typer.Typer(
-    help="What a measurement database holds; into and out of Parquet; whether it is sound.",
+    help="What a measurement database holds; into and out of Parquet; whether it is sound; "
+    "calibrating its platforms.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
