@@ -45,6 +45,9 @@ class SplitProtocol(ABC):
 
     name: ClassVar[str]
 
+    choosing: ClassVar[tuple[str, ...]] = ()
+    """Options that choose among the splits, and change none of them."""
+
     @abstractmethod
     def splits(self, dataset: Dataset[Any]) -> list[Split]:
         """The splits of ``dataset``, each to be fitted and tested on its own.
@@ -70,6 +73,7 @@ class InDomain(SplitProtocol):
     """
 
     name: ClassVar[str] = "in-domain"
+    choosing: ClassVar = ("folds",)
     parts: int = 10
     folds: int = 1
     validation: float = 0.0
@@ -121,6 +125,7 @@ class LeaveOneFamilyOut(SplitProtocol):
     """
 
     name: ClassVar[str] = "leave-one-family-out"
+    choosing: ClassVar = ("families",)
     families: tuple[str, ...] = ()
     validation: bool = False
 
@@ -164,6 +169,7 @@ class UnseenPlatform(SplitProtocol):
     """
 
     name: ClassVar[str] = "unseen-platform"
+    choosing: ClassVar = ("platforms",)
     platforms: tuple[str, ...] = ()
     adapt: int = 10
     seed: int = 0
@@ -227,6 +233,7 @@ class Fixed(SplitProtocol):
     """
 
     name: ClassVar[str] = "fixed"
+    choosing: ClassVar = ("train",)
     train: tuple[int, ...] = ()
     validation: int = 0
     test: str = "all"
@@ -304,17 +311,14 @@ def parse_protocol(text: str) -> SplitProtocol:
 
 
 def describe(protocol: SplitProtocol) -> str:
-    """The protocol with all its options, in the form that :func:`parse_protocol` reads."""
-    values = {
-        name: "+".join(map(str, value)) if isinstance(value, tuple) else str(value)
-        for name, value in _options(protocol).items()
-    }
-    text = ",".join(f"{name}={value}" for name, value in values.items() if value)
+    """The protocol with all options that a split of it depends on.
+
+    What they choose among the splits is left out, so that a split of one name is one and the same
+    whichever others are tested beside it.
+    """
+    names = [name for name in known_options(protocol) if name not in protocol.choosing]
+    text = ",".join(f"{name}={getattr(protocol, name)}" for name in names)
     return f"{protocol.name}[{text}]"
-
-
-def _options(protocol: Any) -> dict[str, Any]:
-    return {path: getattr(protocol, path) for path in known_options(protocol)}
 
 
 def _groups(dataset: Dataset[Any]) -> Sequence[IntArray]:

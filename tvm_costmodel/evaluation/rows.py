@@ -39,7 +39,7 @@ class RunKey:
         dataset: name of the data set.
         data_digest: of its content.
         task: ``latency`` or ``accuracy``.
-        protocol: with all its options.
+        protocol: with all options that the split depends on.
         split: of the protocol.
         predictor: its name.
         label: its name with its options.

@@ -23,11 +23,13 @@ def notes(runs: Sequence[Run]) -> Iterator[str]:
 def _reading(runs: Sequence[Run]) -> Iterator[str]:
     key = runs[0].key
     seeds = sorted({run.key.seed for run in runs})
+    splits = list(dict.fromkeys(run.key.split for run in runs))
     sizes = sorted({run.info.train_size for run in runs})
     trained = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
     yield (
         f"Data set `{key.dataset}` (digest `{key.data_digest[:12]}`), protocol `{key.protocol}`, "
-        f"{trained} training inputs a split, seeds {', '.join(map(str, seeds))}."
+        f"{'split' if len(splits) == 1 else 'splits'} {', '.join(splits)}, {trained} training "
+        f"inputs a split, seeds {', '.join(map(str, seeds))}."
     )
     if len(seeds) > 1:
         yield (

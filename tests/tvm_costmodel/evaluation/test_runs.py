@@ -72,6 +72,15 @@ def test_what_is_there_is_not_done_again(tmp_path):
     assert [e.fit.step for e in events if e.fit] == [1, 2, 1, 2]
 
 
+def test_a_split_is_known_whichever_others_are_tested_beside_it(tmp_path):
+    store, events, (one, made) = RunStore(tmp_path), [], biased()
+    evaluate(numbers(), LeaveOneFamilyOut(families=("b",)), [one], [0], store)
+    evaluate(numbers(), LeaveOneFamilyOut(), [one], [0], store, events.append)
+    known = [event.key.split for event in events if event.state == "known"]
+    assert known == ["b"]
+    assert len(made) == len(LeaveOneFamilyOut().splits(numbers()))
+
+
 def test_what_another_process_does_is_waited_for_and_not_done_again(tmp_path):
     store, events, (one, made) = RunStore(tmp_path), [], biased()
     (theirs, _) = evaluate(numbers(), TWO_FAMILIES, [biased()[0]], [0], RunStore(tmp_path / "b"))
