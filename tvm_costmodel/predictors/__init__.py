@@ -111,6 +111,5 @@ def _configurations(cls: Any, preset: str | None = None) -> list[Any]:
     config_type = cls.presets[preset] if preset else getattr(cls, "config_type", None)
     parts = [] if config_type is None else [config_type()]
     if hasattr(cls, "default_training"):
-        trainings = getattr(cls, "preset_trainings", {})
-        parts.append(trainings.get(preset, cls.default_training))
+        parts.append(cls.default_training)
     return parts

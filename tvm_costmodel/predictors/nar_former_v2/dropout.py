@@ -1,6 +1,7 @@
 """Operators that count as their category, at random while learning, so that new ones may later.
 
-Shape suffixes: N nodes of all graphs, G graphs, C features, T operators of the vocabulary.
+Shape suffixes: N nodes of all graphs, R those that are dropped, G graphs, C features, T operators
+of the vocabulary.
 """
 
 # ruff: noqa: N803, N806 (shape suffixes)
@@ -41,19 +42,16 @@ class OperatorDropout:
     def __call__(self, batch: GraphBatch, generator: torch.Generator) -> GraphBatch:
         """``batch`` without what is dropped."""
         tokens_NC = batch.node_features_NC
-        size = len(self._category_T)
+        device, size = tokens_NC.device, len(self._category_T)
         drawn_GT = torch.rand(batch.num_graphs, size, generator=generator) < self._probability
         type_N = tokens_NC[:, :size].argmax(dim=1)
-        drop_N = drawn_GT.to(type_N.device)[batch.graph_index_N, type_N]
-        category_N = self._category_T.to(type_N.device)[type_N]
-        types_NT = functional.one_hot(torch.where(drop_N, category_N, type_N), size)
-        blank_C = self._blank_C.to(type_N.device)
-        rest_NC = tokens_NC[:, size:]
-        hide_NC = drop_N[:, None] & blank_C.isfinite()
-        rest_NC = torch.where(hide_NC, blank_C.nan_to_num(), rest_NC)
-        return replace(
-            batch, node_features_NC=torch.cat([types_NT.to(rest_NC.dtype), rest_NC], dim=1)
-        )
+        drop_R = drawn_GT.to(device)[batch.graph_index_N, type_N].nonzero().squeeze(1)
+        category_R = self._category_T.to(device)[type_N[drop_R]]
+        types_RT = functional.one_hot(category_R, size).to(tokens_NC.dtype)
+        rest_RC, blank_C = tokens_NC[drop_R, size:], self._blank_C.to(device)
+        rest_RC = torch.where(blank_C.isnan(), rest_RC, blank_C)
+        dropped_RC = torch.cat([types_RT, rest_RC], dim=1)
+        return replace(batch, node_features_NC=tokens_NC.index_copy(0, drop_R, dropped_RC))
 
     def before(self, objective: Objective) -> Objective:
         """``objective`` of batches without what is dropped."""

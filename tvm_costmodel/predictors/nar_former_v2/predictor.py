@@ -39,8 +39,6 @@ class LatencyNarFormerV2(TorchPredictor[Network]):
     name = "nar-former-v2"
     config_type = LatencyNarFormerV2Config
     presets = LATENCY_PRESETS
-    # As good as 50 on networks like the training ones, and better on families that it has not seen.
-    preset_trainings: ClassVar = {"best": TrainingConfig(epochs=25)}
     config: LatencyNarFormerV2Config
 
     def __init__(

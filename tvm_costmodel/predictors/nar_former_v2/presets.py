@@ -6,7 +6,7 @@ starts the feed-forward branch small, and its LayerNorm sees each group by itsel
 whole networks have no positions.
 
 ``best`` is what predicts latencies best here, ``docs/results`` has a row for each of its choices.
-How presets are trained stands beside the predictors.
+A preset says nothing of the training, which is the paper's.
 """
 
 from __future__ import annotations

@@ -66,13 +66,13 @@ def test_cells_have_no_costs_for_a_prior() -> None:
         create("nar-former-v2", "accuracy", readout="contributions", prior="costs")
 
 
-def test_a_preset_has_its_own_training_that_options_change() -> None:
+def test_presets_are_trained_for_the_papers_epochs_unless_options_say_otherwise() -> None:
     pytest.importorskip("torch", reason="the predictor needs torch")
     made: Any = [
         create("nar-former-v2", **options)
         for options in ({"preset": "best"}, {"preset": "best", "epochs": 3}, {"preset": "paper"})
     ]
-    assert [predictor.training.epochs for predictor in made] == [25, 3, 50]
+    assert [predictor.training.epochs for predictor in made] == [50, 3, 50]
 
 
 def test_paper_preset_is_the_text_to_the_letter() -> None:
