@@ -222,9 +222,9 @@ def test_dropout_works_while_training_alone() -> None:
 
 def test_grouped_linear_keeps_groups_apart() -> None:
     layer = GroupedLinear(6, 4, groups=2)
-    x_KNd = torch.randn(2, 1, 3)
-    changed = x_KNd.clone()
+    x_KdN = torch.randn(2, 3, 1)
+    changed = x_KdN.clone()
     changed[0] += 1.0
-    same = layer(x_KNd) == layer(changed)
-    assert same.tolist() == [[[False, False]], [[True, True]]]
+    same = layer(x_KdN) == layer(changed)
+    assert same.tolist() == [[[False], [False]], [[True], [True]]]
     assert repr(layer) == "GroupedLinear(6, 4, groups=2)"
