@@ -184,7 +184,7 @@ def run_with_progress(
     console = Console(stderr=True)
     tell = partial(console.print, markup=False, highlight=False, soft_wrap=True)
     columns = (
-        TextColumn(f"{{task.description:<{_DESCRIPTION}}}"),
+        TextColumn(f"{{task.description:<{_DESCRIPTION}}}", markup=False),
         BarColumn(bar_width=10),
         MofNCompleteColumn(),
         _PaceColumn(),

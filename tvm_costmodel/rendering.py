@@ -31,9 +31,10 @@ def print_rows(rows: Sequence[dict[str, Any]], format_: Format, title: str = "")
         writer.writeheader()
         writer.writerows({name: _field(value) for name, value in row.items()} for row in rows)
     else:
-        console = Console()
+        # Names such as kernel-sum[kernels=guess] would be taken for tags.
+        console = Console(markup=False)
         if not console.is_terminal:
-            console = Console(width=140)
+            console = Console(markup=False, width=140)
         console.print(_table(rows, title) if rows else f"{title}\nnothing to list".strip())
 
 
