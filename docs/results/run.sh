@@ -16,19 +16,21 @@ measured=(--data 'data/v2[kernels=true]' --platform tvm-relay)
 ten=alexnet+vgg+resnet+googlenet+squeezenet+mobilenet_v2+mobilenet_v3+mnasnet+efficientnet+nasbench201
 modern=densenet+shufflenet_v2+convnext+vit+bert
 best='nar-former-v2[preset=best'
+quick="flops,flops-mac,kernel-sum,kernel-sum[kernels=guess],measured-kernels,$best]"
 
 evaluate() { tvm-costmodel evaluate --output "$runs" --format csv "$@"; }
 
 # Table 1 and table 2: predictors side by side; those that take minutes to fit with one seed, and
 # BRP-NAS and NAR-Former, which would take half an hour, with fewer epochs than their papers have.
 evaluate "${measured[@]}" --protocol in-domain --seeds 5 \
-  --predictors "flops,flops-mac,kernel-sum,kernel-sum[kernels=guess],measured-kernels,$best]" --table "$here/in-domain.md"
+  --predictors "$quick" --table "$here/in-domain.md"
 evaluate "${measured[@]}" --protocol in-domain \
   --predictors "nn-meter,tpu,nnlp,brp-nas[epochs=15],nar-former[epochs=15],$best]" \
   --table "$here/in-domain-learned.md"
-evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$ten]" --seeds 3 \
-  --predictors "flops,flops-mac,kernel-sum,kernel-sum[kernels=guess],measured-kernels,$best]" \
-  --table "$here/leave-one-family-out.md"
+evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$ten]" \
+  --predictors "$quick" --table "$here/leave-one-family-out.md"
+evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$modern]" \
+  --predictors "$quick" --table "$here/leave-one-family-out-modern.md"
 # The paper's network has width 64 here: at 512 a fit takes 45 minutes on one core.
 paper='nar-former-v2[preset=paper,width=64]'
 evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$ten]" \
