@@ -73,7 +73,7 @@ class InDomain(SplitProtocol):
     """
 
     name: ClassVar[str] = "in-domain"
-    choosing: ClassVar = ("folds",)
+    choosing: ClassVar[tuple[str, ...]] = ("folds",)
     parts: int = 10
     folds: int = 1
     validation: float = 0.0
@@ -125,7 +125,7 @@ class LeaveOneFamilyOut(SplitProtocol):
     """
 
     name: ClassVar[str] = "leave-one-family-out"
-    choosing: ClassVar = ("families",)
+    choosing: ClassVar[tuple[str, ...]] = ("families",)
     families: tuple[str, ...] = ()
     validation: bool = False
 
@@ -169,7 +169,7 @@ class UnseenPlatform(SplitProtocol):
     """
 
     name: ClassVar[str] = "unseen-platform"
-    choosing: ClassVar = ("platforms",)
+    choosing: ClassVar[tuple[str, ...]] = ("platforms",)
     platforms: tuple[str, ...] = ()
     adapt: int = 10
     seed: int = 0
@@ -233,7 +233,7 @@ class Fixed(SplitProtocol):
     """
 
     name: ClassVar[str] = "fixed"
-    choosing: ClassVar = ("train",)
+    choosing: ClassVar[tuple[str, ...]] = ("train",)
     train: tuple[int, ...] = ()
     validation: int = 0
     test: str = "all"
