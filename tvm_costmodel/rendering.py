@@ -34,7 +34,7 @@ def print_rows(rows: Sequence[dict[str, Any]], format_: Format, title: str = "")
         # Names such as kernel-sum[kernels=guess] would be taken for tags.
         console = Console(markup=False)
         if not console.is_terminal:
-            console = Console(markup=False, width=140)
+            console.width = 140
         console.print(_table(rows, title) if rows else f"{title}\nnothing to list".strip())
 
 

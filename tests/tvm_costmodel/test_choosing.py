@@ -78,13 +78,13 @@ def test_sizes_are_ranked():
 
 
 def test_batches_are_compared_by_the_sample():
-    batches = {str(batch): resnet.build(resnet.ResNetConfig(batch=batch)) for batch in (1, 4)}
+    batches = {str(batch): resnet.build(resnet.ResNetConfig(batch=batch)) for batch in (2, 4)}
     model = CostModel.load("tvm-relay")
     choice = choose(batches, model, per_sample=True)
     four = next(c for c in choice.candidates if c.name == "4")
     assert four.cost_ms == pytest.approx(four.estimate.latency_ms / 4)
-    assert choice.best.cost_ms == min(c.cost_ms for c in choice.candidates)
-    assert choose(batches, model).best.name == "1"
+    assert not choice.is_certain
+    assert choose(batches, model).best.name == "2"
 
 
 def test_what_cannot_be_chosen_from_is_refused():

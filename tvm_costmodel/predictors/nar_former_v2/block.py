@@ -211,7 +211,7 @@ class FeedForward(nn.Module):
     def forward(self, h_ND: Tensor) -> Tensor:
         """``[N, D]`` to ``[N, D]``."""
         groups, size, _ = self.up.weight.shape
-        # Groups are a few features wide, so that products are faster with the nodes in rows.
+        # Groups are a few features wide: products are faster with the nodes innermost.
         x_KdN = self.norm(h_ND).T.contiguous().view(groups, size, len(h_ND))
         branch_KdN: Tensor = self.down(functional.relu(self.up(x_KdN)))
         branch_ND = branch_KdN.flatten(0, 1).T
