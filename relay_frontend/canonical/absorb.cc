@@ -115,12 +115,16 @@ void absorb(Context& context, std::vector<Node*>& outputs) {
   for (const Node* node : outputs) ++counts[node->serial];
   Replacements replacements(context.num_nodes());
   std::vector<std::uint32_t> consumers(context.num_nodes());
+  // What a rewrite has made for its replacement alone, as in malformed networks, is not counted yet.
+  auto has_one_consumer = [&](const Node* node) {
+    return node->serial < consumers.size() && consumers[node->serial] == 1;
+  };
   for (Node* node : order) {
     const std::uint32_t old_serial = node->serial;
     node->inputs = replaced(context, node->inputs, replacements);
     for (Rewrite rewrite : kAbsorb) {
       if (node->inputs.empty()) break;
-      if (rewrite != fold_pad && consumers.at(node->inputs[0]->serial) != 1) continue;
+      if (rewrite != fold_pad && !has_one_consumer(node->inputs[0])) continue;
       if (Node* replacement = rewrite(context, node)) node = replacement;
     }
     replacements[old_serial] = node;
