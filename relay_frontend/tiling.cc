@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::int64_t kProductRows = 8;
 constexpr std::int64_t kInFlight = 4;
+constexpr std::int64_t kInMemory = 2;
 
 std::int64_t divisor(std::int64_t extent, std::int64_t bound) {
   return std::max<std::int64_t>(1, largest_divisor(extent, bound));
@@ -34,20 +35,30 @@ const AttrValue* find(const Operator& op, Name name) {
   return nullptr;
 }
 
+std::int64_t channels_of(const Operator& op) {
+  return op.spec->channels_last ? op.type.shape.back() : op.type.shape[1];
+}
+
+// The groups of a convolution that is neither whole nor depthwise; 1 of anything else.
+std::int64_t groups_of(const Operator& op) {
+  const AttrValue* attribute = find(op, attr::groups);
+  const std::int64_t* groups = attribute ? std::get_if<std::int64_t>(attribute) : nullptr;
+  const bool grouped = groups != nullptr && 1 < *groups && *groups < channels_of(op);
+  return grouped ? *groups : 1;
+}
+
 Tile tile_of_image(const Operator& op, std::int64_t lanes, std::int64_t rows) {
   const Ints shape = op.type.shape;
   const bool last = op.spec->channels_last;
-  std::int64_t channels = last ? shape.back() : shape[1];
-  const AttrValue* attribute = find(op, attr::groups);
-  const std::int64_t* groups = attribute ? std::get_if<std::int64_t>(attribute) : nullptr;
-  if (groups != nullptr && 1 < *groups && *groups < channels) channels /= *groups;
   std::int64_t unrolled = divisor(shape[shape.size() - (last ? 2 : 1)], rows);
-  attribute = find(op, attr::kernel_size);
+  const AttrValue* attribute = find(op, attr::kernel_size);
   const Ints* window = attribute ? std::get_if<Ints>(attribute) : nullptr;
   if (window != nullptr && window->size() == 2 && (*window)[0] == 1 && (*window)[1] == 1) {
     unrolled *= divisor(shape[last ? 1 : 2], rows / unrolled);
   }
-  return {divisor(channels, lanes), unrolled};
+  const std::int64_t groups = groups_of(op);
+  if (groups > 1) unrolled = std::min(unrolled, kInMemory);
+  return {divisor(channels_of(op) / groups, lanes), unrolled};
 }
 
 }  // namespace

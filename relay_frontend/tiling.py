@@ -17,6 +17,7 @@ from relay_frontend.operators import OPERATORS
 _OVER_IMAGES = ("convolution", "transposed_convolution", "window")  # rules of costs
 _PRODUCT_ROWS = 8  # tile_y of _default_dense_pack_config: the largest power of two up to it
 _IN_FLIGHT = 4  # cycles that a multiply-add takes until the next one may add to its result
+_IN_MEMORY = 2  # results that a schedule which keeps them in memory is as quick with
 
 
 def largest_divisor(extent: int, bound: int) -> int:
@@ -28,9 +29,11 @@ def tile(operator: Operator, lanes: int, rows: int) -> tuple[int, int]:
     """The results that one vector holds, and the vectors that are computed beside each other.
 
     A convolution or a window over NCHW has vectors of channels, the largest divisor up to
-    ``lanes``, and an unrolled loop over the width, the largest divisor up to ``rows``. One by
-    channels of groups has vectors within a group, unless it is depthwise; one of a 1 x 1 window
-    unrolls over the height too. A product with a constant matrix packs its columns up to two
+    ``lanes``, and an unrolled loop over the width, the largest divisor up to ``rows``; one of a
+    1 x 1 window unrolls over the height too. A grouped convolution has vectors within a group, and
+    its results lie in memory until they are complete (``group_conv2d_nchw.x86`` computes them
+    apart from what it writes), so that it is as slow as if two were computed beside each other; a
+    depthwise one is none. A product with a constant matrix packs its columns up to two
     vectors wide, and makes no vectors where these are not full; of its rows, batch and sequence
     together, it unrolls a power of two. A product of two computed tensors, and so an attention, is
     not packed: by TVM 0.16 with AVX-512 it reaches 2 to 5 GFLOP/s where the former reaches 100, as
@@ -89,11 +92,11 @@ def tile_of_image(
         rows: as of :func:`tile`.
         pointwise: whether the window is 1 x 1.
     """
-    if 1 < groups < channels:
-        channels //= groups
     unrolled = _divisor(image[-1], rows)
     if pointwise:
         unrolled *= _divisor(image[0], rows // unrolled)
+    if 1 < groups < channels:
+        return _divisor(channels // groups, lanes), min(unrolled, _IN_MEMORY)
     return _divisor(channels, lanes), unrolled
 
 

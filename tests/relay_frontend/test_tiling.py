@@ -45,9 +45,11 @@ def test_operators_are_tiled_as_topis_schedules_do(op, shape, expected):
     assert tile(operator(op, *shape), 16, 31) == expected
 
 
-@pytest.mark.parametrize(("groups", "expected"), [(1, 16), (4, 8), (8, 4), (16, 2), (32, 16)])
-def test_vectors_stay_within_a_group_unless_it_is_one_channel(groups, expected):
-    assert tile(operator("conv2d", 1, 32, 7, 7, groups=groups), 16, 31) == (expected, 7)
+@pytest.mark.parametrize(
+    ("groups", "expected"), [(1, (16, 7)), (4, (8, 2)), (8, (4, 2)), (16, (2, 2)), (32, (16, 7))]
+)
+def test_a_grouped_convolution_is_tiled_within_groups_unless_it_is_depthwise(groups, expected):
+    assert tile(operator("conv2d", 1, 32, 7, 7, groups=groups), 16, 31) == expected
 
 
 @pytest.mark.parametrize(

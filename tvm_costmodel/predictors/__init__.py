@@ -26,6 +26,7 @@ _CLASSES: dict[Task, dict[str, str]] = {
         "nar-former": "nar_former:LatencyNarFormer",
         "nar-former-v2": "nar_former_v2.predictor:LatencyNarFormerV2",
         "kernel-sum": "kernel_sum:KernelSum",
+        "blend": "blend:Blend",
         "measured-kernels": "measured_kernels:MeasuredKernels",
     },
     "accuracy": {

@@ -146,8 +146,10 @@ def _tile(kernel: Kernel) -> tuple[int, int]:
         plain = [int(extent) for extent in kernel_configurations([kernel])[0, :_NUM_EXTENTS]]
         data, weight, result = plain[:4], plain[4:8], plain[8:]
         groups = data[1] // max(weight[1], 1)
+        # Trees tell grouped convolutions by their plain layout; here their vectors are short alone.
+        channels = result[1] // groups if 1 < groups < result[1] else result[1]
         pointwise = weight[2:] == [1, 1]
-        return tile_of_image(result[1], groups, result[2:], _LANES, _UNROLLED, pointwise=pointwise)
+        return tile_of_image(channels, 1, result[2:], _LANES, _UNROLLED, pointwise=pointwise)
     if "dense" in words:
         return tile_of_product((0, *shape)[-1], math.prod(shape[:-1]), _LANES, _UNROLLED)
     if "matmul" in words:

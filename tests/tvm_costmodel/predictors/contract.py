@@ -21,6 +21,7 @@ _NEEDED = {
     "kernel-sum": "xgboost",
     "measured-kernels": "scipy",
     "nar-former-v2": "torch",
+    "blend": "torch",
 }
 _BATCH = {"latency": 4, "accuracy": 8}
 _RATE = {"latency": 2e-3, "accuracy": 1e-2}
@@ -46,15 +47,17 @@ def small(name: str, task: predictors.Task) -> Predictor[Any]:
 def _skip_what_is_missing(name: str) -> None:
     if importlib.util.find_spec(_NEEDED.get(name, "torch_geometric")) is None:
         pytest.skip(f"{name} needs what is not installed")
-    if name == "kernel-sum" and running_generation() == "relay":
+    if name == "blend" and importlib.util.find_spec("xgboost") is None:
+        pytest.skip("blend needs XGBoost, which is not installed")
+    if name in {"kernel-sum", "blend"} and running_generation() == "relay":
         pytest.skip("XGBoost crashes in a process with Relay's OpenMP")
 
 
-def _kernel_sum(found: Any) -> Predictor[Any]:
+def _small_kernel_sum() -> Any:
     from tvm_costmodel.predictors.kernel_sum import KernelSumConfig  # noqa: PLC0415
     from tvm_costmodel.predictors.kernel_trees import TreeConfig  # noqa: PLC0415
 
-    return found(KernelSumConfig(trees=TreeConfig(num_trees=40, learning_rate=0.2, min_kernels=1)))
+    return KernelSumConfig(trees=TreeConfig(num_trees=40, learning_rate=0.2, min_kernels=1))
 
 
 def _nn_meter(found: Any) -> Predictor[Any]:
@@ -67,7 +70,7 @@ _SMALL_WITHOUT_TORCH: dict[str, Callable[[Any], Predictor[Any]]] = {
     "flops": lambda found: found(),
     "flops-mac": lambda found: found(),
     "nn-meter": _nn_meter,
-    "kernel-sum": _kernel_sum,
+    "kernel-sum": lambda found: found(_small_kernel_sum()),
     "measured-kernels": lambda found: found(),
 }
 
@@ -79,6 +82,8 @@ def _small_config(config: Any, name: str, task: str) -> Any:
         return replace(config, blocks=blocks, num_blocks=1, **extra)
     if name == "nar-former-v2":
         return _small_v2(config)
+    if name == "blend":
+        return replace(config, network=_small_v2(config.network), kernel_sum=_small_kernel_sum())
     return replace(config, width=16, **({"dropout": 0.0} if hasattr(config, "dropout") else {}))
 
 
