@@ -88,14 +88,17 @@ PLAIN_FAMILIES = (
 """Families of convolutions, poolings and activations that TVM does not take apart."""
 
 
+def _expected_to_differ(name: str, source: str) -> pytest.MarkDecorator:
+    takes_long = (name, source) == ("lstm_text", "core")  # hundreds of steps
+    return pytest.mark.xfail(reason=DIFFERENCES[name, source], strict=True, run=not takes_long)
+
+
 def torch_networks(source: str) -> list[Any]:
     """The torch-written networks as parameters; those that differ are expected to fail."""
     return [
         pytest.param(
             name,
-            marks=[pytest.mark.xfail(reason=DIFFERENCES[name, source], strict=True)]
-            if (name, source) in DIFFERENCES
-            else [],
+            marks=[_expected_to_differ(name, source)] if (name, source) in DIFFERENCES else [],
         )
         for name in TORCH_NETWORKS
     ]
