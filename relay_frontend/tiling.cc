@@ -50,15 +50,17 @@ std::int64_t groups_of(const Operator& op) {
 Tile tile_of_image(const Operator& op, std::int64_t lanes, std::int64_t rows) {
   const Ints shape = op.type.shape;
   const bool last = op.spec->channels_last;
-  std::int64_t unrolled = divisor(shape[shape.size() - (last ? 2 : 1)], rows);
+  const std::int64_t unrolled = divisor(shape[shape.size() - (last ? 2 : 1)], rows);
   const AttrValue* attribute = find(op, attr::kernel_size);
   const Ints* window = attribute ? std::get_if<Ints>(attribute) : nullptr;
-  if (window != nullptr && window->size() == 2 && (*window)[0] == 1 && (*window)[1] == 1) {
-    unrolled *= divisor(shape[last ? 1 : 2], rows / unrolled);
+  const bool pointwise =
+      window != nullptr && window->size() == 2 && (*window)[0] == 1 && (*window)[1] == 1;
+  if (const std::int64_t groups = groups_of(op); groups > 1) {
+    return {divisor(channels_of(op) / groups, lanes),
+            pointwise ? unrolled : std::min(unrolled, kInMemory)};
   }
-  const std::int64_t groups = groups_of(op);
-  if (groups > 1) unrolled = std::min(unrolled, kInMemory);
-  return {divisor(channels_of(op) / groups, lanes), unrolled};
+  const std::int64_t high = pointwise ? divisor(shape[last ? 1 : 2], rows / unrolled) : 1;
+  return {divisor(channels_of(op), lanes), unrolled * high};
 }
 
 }  // namespace

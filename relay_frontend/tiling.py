@@ -30,15 +30,15 @@ def tile(operator: Operator, lanes: int, rows: int) -> tuple[int, int]:
 
     A convolution or a window over NCHW has vectors of channels, the largest divisor up to
     ``lanes``, and an unrolled loop over the width, the largest divisor up to ``rows``; one of a
-    1 x 1 window unrolls over the height too. A grouped convolution has vectors within a group, and
-    its results lie in memory until they are complete (``group_conv2d_nchw.x86`` computes them
-    apart from what it writes), so that it is as slow as if two were computed beside each other; a
-    depthwise one is none. A product with a constant matrix packs its columns up to two
-    vectors wide, and makes no vectors where these are not full; of its rows, batch and sequence
-    together, it unrolls a power of two. A product of two computed tensors, and so an attention, is
-    not packed: by TVM 0.16 with AVX-512 it reaches 2 to 5 GFLOP/s where the former reaches 100, as
-    if it made vectors of two. Anything else has vectors in its last dimension, and no result that
-    waits for another.
+    1 x 1 window unrolls over the height too. A grouped convolution, which a depthwise one is not,
+    has vectors within a group and unrolls over the width alone; but while it adds up a window, its
+    results lie in memory (``group_conv2d_nchw.x86`` computes them apart from what it writes), so
+    that it is as slow as if two were computed beside each other. A product with a constant matrix
+    packs its columns up to two vectors wide, and makes no vectors where these are not full; of its
+    rows, batch and sequence together, it unrolls a power of two. A product of two computed tensors,
+    and so an attention, is not packed: by TVM 0.16 with AVX-512 it reaches 2 to 5 GFLOP/s where the
+    former reaches 100, as if it made vectors of two. Anything else has vectors in its last
+    dimension, and no result that waits for another.
 
     Args:
         operator: any.
@@ -93,10 +93,11 @@ def tile_of_image(
         pointwise: whether the window is 1 x 1.
     """
     unrolled = _divisor(image[-1], rows)
+    if 1 < groups < channels:
+        unrolled = unrolled if pointwise else min(unrolled, _IN_MEMORY)
+        return _divisor(channels // groups, lanes), unrolled
     if pointwise:
         unrolled *= _divisor(image[0], rows // unrolled)
-    if 1 < groups < channels:
-        return _divisor(channels // groups, lanes), min(unrolled, _IN_MEMORY)
     return _divisor(channels, lanes), unrolled
 
 

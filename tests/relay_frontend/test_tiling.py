@@ -52,6 +52,11 @@ def test_a_grouped_convolution_is_tiled_within_groups_unless_it_is_depthwise(gro
     assert tile(operator("conv2d", 1, 32, 7, 7, groups=groups), 16, 31) == expected
 
 
+def test_a_grouped_convolution_without_a_window_keeps_its_results_in_registers():
+    pointwise = operator("conv2d", 1, 32, 7, 14, groups=4, kernel_size=(1, 1))
+    assert tile(pointwise, 16, 31) == (8, 14)
+
+
 @pytest.mark.parametrize(
     ("image", "expected"), [((14, 14), 28), ((7, 7), 7), ((4, 4), 16), ((47, 47), 1), ((1, 1), 1)]
 )
