@@ -8,7 +8,6 @@ the seconds that listing them takes, with ``kernels=guess`` no compiler.
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
@@ -53,7 +52,7 @@ class BlendConfig:
     weight: float = 0.5
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.weight) and 0 <= self.weight <= 1):
+        if not 0 <= self.weight <= 1:
             raise InputError(f"BlendConfig.weight must be 0 to 1, got {self.weight}")
 
 
@@ -88,7 +87,11 @@ class Blend(Predictor[Network]):
         validation: tuple[Sequence[Network], FloatArray] | None = None,
         progress: Progress = silent,
     ) -> None:
-        """Fit both, kernel-sum first; what either lacks of the inputs is told of."""
+        """Fit both, kernel-sum first.
+
+        Raises:
+            InputError: either cannot learn from the inputs; kernel-sum needs measured kernels.
+        """
         trees, epochs = self.config.kernel_sum.trees.num_trees, self.training.epochs
         total = trees + epochs
 

@@ -146,7 +146,7 @@ def _tile(kernel: Kernel) -> tuple[int, int]:
         plain = [int(extent) for extent in kernel_configurations([kernel])[0, :_NUM_EXTENTS]]
         data, weight, result = plain[:4], plain[4:8], plain[8:]
         groups = data[1] // max(weight[1], 1)
-        # Trees tell grouped convolutions by their plain layout; here their vectors are short alone.
+        # Trees tell grouped convolutions by their plain layout; the start knows their vectors only.
         channels = result[1] // groups if 1 < groups < result[1] else result[1]
         pointwise = weight[2:] == [1, 1]
         return tile_of_image(channels, 1, result[2:], _LANES, _UNROLLED, pointwise=pointwise)
