@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -49,6 +50,17 @@ class Spec:
         """The same with one more option, which takes the place of one of its name."""
         others = [part for part in self.text.split(",") if part.partition("=")[0] not in {"", name}]
         return Spec(self.name, ",".join([*others, f"{name}={value}"]))
+
+    def as_part(self, name: str, option: Callable[[str], str | None]) -> Spec:
+        """The spec of something else, which takes some of these options.
+
+        Args:
+            name: of the other.
+            option: what an option is called there; None where it is none of its own.
+        """
+        pairs = [part.partition("=")[::2] for part in self.text.split(",") if part]
+        kept = [f"{new}={value}" for key, value in pairs if (new := option(key)) is not None]
+        return Spec(name, ",".join(kept))
 
     def __str__(self) -> str:
         return f"{self.name}[{self.text}]" if self.text else self.name

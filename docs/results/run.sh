@@ -16,7 +16,7 @@ measured=(--data 'data/v2[kernels=true]' --platform tvm-relay)
 ten=alexnet+vgg+resnet+googlenet+squeezenet+mobilenet_v2+mobilenet_v3+mnasnet+efficientnet+nasbench201
 modern=densenet+shufflenet_v2+convnext+vit+bert
 best='nar-former-v2[preset=best'
-quick="flops,flops-mac,kernel-sum,kernel-sum[kernels=guess],measured-kernels,$best]"
+quick="flops,flops-mac,kernel-sum,kernel-sum[kernels=guess],measured-kernels,$best],blend,blend[kernels=guess]"
 
 evaluate() { tvm-costmodel evaluate --output "$runs" --format csv "$@"; }
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from relay_frontend.errors import InputError
 from tvm_costmodel.predictors import Task, create, option_names
-from tvm_costmodel.predictors.base import Predictor
+from tvm_costmodel.predictors.base import Combination, Predictor
 from tvm_costmodel.specs import Spec
 
 _SEED, _EPOCHS = "seed", "epochs"
@@ -26,6 +26,8 @@ class Candidate:
         settings: digest of what they stand for.
         seeded: whether the seed makes a difference.
         make: a new predictor, not fitted, with a seed.
+        parts: the candidates whose answers it combines, where it is a
+            :class:`tvm_costmodel.predictors.base.Combination`.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Candidate:
     settings: str
     seeded: bool
     make: Callable[[int], Predictor[Any]]
+    parts: tuple[Candidate, ...] = ()
 
 
 def candidate(spec: Spec, task: Task, epochs: int | None = None) -> Candidate:
@@ -61,7 +64,15 @@ def candidate(spec: Spec, task: Task, epochs: int | None = None) -> Candidate:
 
     made = make(0)  # a wrong option fails before anything is loaded or fitted
     settings = _digest(getattr(made, "config", None), getattr(made, "training", None))
-    return Candidate(name=spec.name, label=str(spec), settings=settings, seeded=seeded, make=make)
+    specs = made.part_specs(spec) if isinstance(made, Combination) else ()
+    return Candidate(
+        name=spec.name,
+        label=str(spec),
+        settings=settings,
+        seeded=seeded,
+        make=make,
+        parts=tuple(candidate(part, task) for part in specs),
+    )
 
 
 def _digest(*settings: Any) -> str:

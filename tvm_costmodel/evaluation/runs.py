@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -23,7 +23,7 @@ from tvm_costmodel.evaluation.rows import (
     RunKey,
     RunStore,
 )
-from tvm_costmodel.predictors.base import FitEvent, Predictor
+from tvm_costmodel.predictors.base import Combination, FitEvent, Predictor
 
 State = Literal["begun", "fitting", "done", "known", "failed"]
 
@@ -72,7 +72,8 @@ def evaluate(
     A predictor that does not look at the seed is run once, with the first. Finished runs are
     written at once, so that an evaluation may be killed and started again. Several processes may
     share ``store`` and the work: each does what no other does, and waits for the rest at the end. A
-    predictor that fails is told of and tried again the next time; the others go on.
+    predictor that fails is told of and tried again the next time; the others go on. A combination
+    of predictors takes their runs, and does those that are missing.
 
     Args:
         dataset: what to fit to and to test on.
@@ -106,8 +107,7 @@ def evaluate(
                 elif store.has(key):
                     done[number] = store.read(key)
                     tell("known", run=done[number])
-                elif (run := _attempt(dataset, split, candidate, key, tell)) is not None:
-                    store.write(run)
+                elif (run := _attempt(dataset, split, candidate, key, store, tell)) is not None:
                     done[number] = run
                     tell("done", run=run)
         left = elsewhere
@@ -146,18 +146,68 @@ def _attempt(
     split: Split,
     candidate: Candidate,
     key: RunKey,
+    store: RunStore,
     tell: Callable[..., None],
 ) -> Run | None:
-    """The run; None where it failed, which is told of."""
+    """The run, which is in ``store`` then; None where it failed, which is told of."""
     tell("begun")
     try:
-        return _run(dataset, split, candidate.make(key.seed), key, tell)
+        return _do(dataset, split, candidate, key, store, tell)
     except CostModelError as error:
         tell("failed", error=error)
         return None
 
 
-def _run(
+def _do(
+    dataset: Dataset[Any],
+    split: Split,
+    candidate: Candidate,
+    key: RunKey,
+    store: RunStore,
+    tell: Callable[..., None],
+) -> Run:
+    predictor = candidate.make(key.seed)
+    if isinstance(predictor, Combination):
+        parts = [_part(dataset, split, part, key, store, tell) for part in candidate.parts]
+        run = _combined(predictor, parts, key)
+    else:
+        run = _fitted(dataset, split, predictor, key, tell)
+    store.write(run)
+    return run
+
+
+def _part(
+    dataset: Dataset[Any],
+    split: Split,
+    part: Candidate,
+    whole: RunKey,
+    store: RunStore,
+    tell: Callable[..., None],
+) -> Run:
+    """The run of a part, as it is where the part is compared alone: whoever is first does it."""
+    key = replace(whole, predictor=part.name, label=part.label, settings=part.settings)
+    with store.claim(key, wait=True):
+        if store.has(key):
+            return store.read(key)
+        return _do(dataset, split, part, key, store, tell)
+
+
+def _combined(predictor: Combination[Any], parts: Sequence[Run], key: RunKey) -> Run:
+    """The run of a combination, by the runs of its parts on the same split with the same seed."""
+    description = predictor.describe_with([run.info.description for run in parts])
+    info = replace(
+        parts[0].info,
+        key=key,
+        fit_s=sum(run.info.fit_s for run in parts),
+        predict_s=sum(run.info.predict_s for run in parts),
+        parameters=description.get("parameters"),
+        description=description,
+    )
+    answers = predictor.combine([run.predictions.prediction for run in parts])
+    return Run(info=info, predictions=replace(parts[0].predictions, prediction=answers))
+
+
+def _fitted(
     dataset: Dataset[Any],
     split: Split,
     predictor: Predictor[Any],

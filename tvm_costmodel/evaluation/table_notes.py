@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -75,9 +74,8 @@ def _conditions(runs: Sequence[Run]) -> Iterator[str]:
     platforms = sorted({p for run in runs for p in run.predictions.platform.tolist()} - {""})
     if platforms:
         yield f"- Platforms: {', '.join(f'`{platform}`' for platform in platforms)}."
-    seen = sorted({json.dumps(run.info.conditions, sort_keys=True) for run in runs})
-    for text in seen:
-        yield f"- Run on: {_machine(json.loads(text))}."
+    for machine in sorted({_machine(run.info.conditions) for run in runs}):
+        yield f"- Run on: {machine}."
 
 
 def _machine(conditions: Mapping[str, Any]) -> str:

@@ -9,10 +9,10 @@ makes an equal predictor in any later version of this package.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from relay_frontend.cells import Cell
 from relay_frontend.errors import CostModelError
 from relay_frontend.graph import OpGraph
 from relay_frontend.kernel import Kernel
+
+if TYPE_CHECKING:
+    from tvm_costmodel.specs import Spec
 
 FloatArray = npt.NDArray[np.float64]
 InputT = TypeVar("InputT")
@@ -142,3 +145,23 @@ class Predictor(ABC, Generic[InputT]):
     @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Name, configuration, size and what it was fitted on, as plain JSON values."""
+
+
+class Combination(Predictor[InputT]):
+    """A predictor whose answer is made of those of others, each fitted as it is alone.
+
+    So an evaluation need not fit it: it combines what the others have answered.
+    """
+
+    @classmethod
+    @abstractmethod
+    def part_specs(cls, spec: Spec) -> tuple[Spec, ...]:
+        """The others and their options, where ``spec`` is that of the combination."""
+
+    @abstractmethod
+    def combine(self, predictions: Sequence[FloatArray]) -> FloatArray:
+        """The answers, ``[num_inputs]``, from those of each of the others, in their order."""
+
+    @abstractmethod
+    def describe_with(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What :meth:`describe` says where the others describe themselves as ``parts``."""

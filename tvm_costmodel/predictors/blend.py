@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,13 +19,23 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from relay_frontend.errors import InputError
 from tvm_costmodel.errors import CheckpointError
 from tvm_costmodel.learning.trainer import TrainingConfig
-from tvm_costmodel.predictors.base import FitEvent, FloatArray, Network, Predictor, Progress, silent
+from tvm_costmodel.predictors import option_names
+from tvm_costmodel.predictors.base import (
+    Combination,
+    FitEvent,
+    FloatArray,
+    Network,
+    Predictor,
+    Progress,
+    silent,
+)
 from tvm_costmodel.predictors.examples import validation_mape
 from tvm_costmodel.predictors.kernel_sum import KernelSum, KernelSumConfig
 from tvm_costmodel.predictors.nar_former_v2.config import LatencyNarFormerV2Config
 from tvm_costmodel.predictors.nar_former_v2.predictor import LatencyNarFormerV2
 from tvm_costmodel.predictors.nar_former_v2.presets import LATENCY_PRESETS
 from tvm_costmodel.predictors.storage import encode_description, new_directory, read_description
+from tvm_costmodel.specs import Spec
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -60,7 +70,7 @@ def _with_preset(name: str) -> BlendConfig:
     return BlendConfig(network=LATENCY_PRESETS[name]())
 
 
-class Blend(Predictor[Network]):
+class Blend(Combination[Network]):
     """Latencies of whole networks in ms, by both."""
 
     name: ClassVar[str] = "blend"
@@ -105,10 +115,22 @@ class Blend(Predictor[Network]):
         progress(FitEvent(step=total, steps=total, validation=error))
 
     def predict(self, inputs: Sequence[Network]) -> FloatArray:
-        network_ms, kernels_ms = (p.predict(inputs) for p in (self._network, self._kernel_sum))
+        return self.combine([part.predict(inputs) for part in (self._network, self._kernel_sum)])
+
+    def combine(self, predictions: Sequence[FloatArray]) -> FloatArray:
+        network_ms, kernels_ms = predictions
         weight = self.config.weight
         blended_ms: FloatArray = network_ms ** (1 - weight) * kernels_ms**weight
         return blended_ms
+
+    @classmethod
+    def part_specs(cls, spec: Spec) -> tuple[Spec, ...]:
+        if "preset" not in spec.options:
+            spec = Spec(spec.name, ",".join(filter(None, ["preset=best", spec.text])))
+        return tuple(
+            spec.as_part(part.name, partial(_option_of, part, field))
+            for part, field in ((LatencyNarFormerV2, "network"), (KernelSum, "kernel_sum"))
+        )
 
     def save(self, directory: Path) -> None:
         """Write the files of both beside each other, so that each can be loaded alone as well."""
@@ -137,7 +159,10 @@ class Blend(Predictor[Network]):
         return blend
 
     def describe(self) -> dict[str, Any]:
-        network, kernel_sum = self._network.describe(), self._kernel_sum.describe()
+        return self.describe_with([self._network.describe(), self._kernel_sum.describe()])
+
+    def describe_with(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        network, kernel_sum = parts
         return {
             "name": self.name,
             "weight": self.config.weight,
@@ -145,3 +170,10 @@ class Blend(Predictor[Network]):
             "network": network,
             "kernel_sum": kernel_sum,
         }
+
+
+def _option_of(part: type[Predictor[Any]], field: str, name: str) -> str | None:
+    """What ``part`` calls an option of a blend, in whose configuration it is ``field``."""
+    paths = {*option_names(part.name), *(["preset"] if getattr(part, "presets", None) else [])}
+    own = name.removeprefix(f"{field}.")
+    return own if own in paths | {path.rpartition(".")[2] for path in paths} else None

@@ -10,7 +10,7 @@ import numpy as np
 
 from tvm_costmodel.datasets.dataset import Dataset
 from tvm_costmodel.evaluation.candidates import Candidate
-from tvm_costmodel.predictors.base import FitEvent, Predictor
+from tvm_costmodel.predictors.base import Combination, FitEvent, Predictor
 
 
 def numbers(
@@ -76,3 +76,31 @@ def biased(
         return made[-1]
 
     return Candidate(name=name, label=label, settings="", seeded=seeded, make=make), made
+
+
+class Product(Combination[float], Biased):
+    """Answers the product of what its parts answer."""
+
+    name = "product"
+
+    @classmethod
+    def part_specs(cls, spec):
+        return ()
+
+    def combine(self, predictions):
+        return np.prod(predictions, axis=0)
+
+    def describe_with(self, parts):
+        return {"name": self.name, "parameters": sum(part["parameters"] for part in parts)}
+
+
+def product(*parts: Candidate) -> Candidate:
+    """A candidate that combines others."""
+    return Candidate(
+        name="product",
+        label="product",
+        settings="",
+        seeded=True,
+        make=lambda _seed: Product(),
+        parts=parts,
+    )

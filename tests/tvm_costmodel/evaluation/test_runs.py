@@ -15,7 +15,7 @@ pytest.importorskip("pyarrow", reason="runs are written as Parquet")
 from pyarrow import parquet
 
 from relay_frontend.errors import InputError
-from tests.tvm_costmodel.evaluation.examples import Biased, biased, numbers
+from tests.tvm_costmodel.evaluation.examples import Biased, biased, numbers, product
 from tvm_costmodel.evaluation.candidates import Candidate, candidate
 from tvm_costmodel.evaluation.protocols import InDomain, LeaveOneFamilyOut
 from tvm_costmodel.evaluation.rows import Run, RunStore, select
@@ -221,6 +221,37 @@ def test_what_draws_nothing_at_random_is_run_once(tmp_path):
     one, made = biased("one", seeded=False)
     assert len(evaluate(numbers(), InDomain(), [one], [3, 4, 5], RunStore(tmp_path))) == 1
     assert len(made) == 1
+
+
+def test_a_combination_is_made_of_the_runs_of_its_parts(tmp_path):
+    store, (one, ones), (two, twos) = RunStore(tmp_path), biased("one", 2, 3), biased("two", 5, 7)
+    evaluate(numbers(), TWO_FAMILIES, [one], [0, 1], store)
+    runs = evaluate(numbers(), TWO_FAMILIES, [product(one, two)], [0, 1], store)
+    assert (len(ones), len(twos)) == (4, 4), "what is there already is not done again"
+    for run, factor in zip(runs, [10, 10, 21, 21], strict=True):
+        rows = run.predictions
+        assert rows.prediction == pytest.approx(factor * rows.target**2)
+        assert run.info.description == {"name": "product", "parameters": 2}
+    parts = evaluate(numbers(), TWO_FAMILIES, [one, two], [0, 1], store)
+    assert (len(ones), len(twos)) == (4, 4), "and parts are there for others"
+    assert runs[0].info.fit_s == parts[0].info.fit_s + parts[2].info.fit_s
+
+
+def test_a_combination_fails_with_a_part_and_keeps_the_others(tmp_path):
+    store, (good, _) = RunStore(tmp_path), biased("good")
+    bad = Candidate(
+        name="bad",
+        label="bad",
+        settings="",
+        seeded=True,
+        make=lambda _seed: Biased(answer=lambda _x: float("nan")),
+    )
+    events = []
+    assert not evaluate(numbers(), InDomain(), [product(good, bad)], [0], store, events.append)
+    (failed,) = [event for event in events if event.state == "failed"]
+    assert failed.key.label == "product"
+    assert "0 finite numbers" in str(failed.error)
+    assert [run.key.label for run in store.read_all()] == ["good"]
 
 
 def test_candidates_of_the_registry_take_seed_and_epochs_where_they_know_them():

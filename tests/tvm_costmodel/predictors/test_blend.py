@@ -9,6 +9,8 @@ from relay_frontend.errors import InputError
 from tests.tvm_costmodel.predictors.contract import small
 from tests.tvm_costmodel.predictors.networks import latencies, small_networks
 from tvm_costmodel import predictors
+from tvm_costmodel.evaluation.candidates import candidate
+from tvm_costmodel.specs import Spec
 
 NETWORKS = small_networks()
 
@@ -53,3 +55,25 @@ def test_a_weight_that_is_no_share_is_refused(weight):
     pytest.importorskip("torch")
     with pytest.raises(InputError, match="weight"):
         predictors.create("blend", weight=weight)
+
+
+@pytest.mark.parametrize(
+    ("options", "network", "kernel_sum"),
+    [
+        ("", "[preset=best]", ""),
+        ("kernels=guess,epochs=7", "[preset=best,epochs=7]", "[kernels=guess]"),
+        ("weight=0.3,width=32,preset=paper", "[width=32,preset=paper]", ""),
+        ("network.tokens.costs=true", "[preset=best,tokens.costs=true]", ""),
+        ("kernel_sum.trees.num_trees=10", "[preset=best]", "[trees.num_trees=10]"),
+    ],
+)
+def test_its_parts_take_the_options_that_are_theirs(options, network, kernel_sum):
+    pytest.importorskip("torch")
+    blend = candidate(Spec.parse(f"blend[{options}]"), "latency")
+    expected = [f"nar-former-v2{network}", f"kernel-sum{kernel_sum}"]
+    assert [part.label for part in blend.parts] == expected
+    config = blend.make(3).config
+    for part, whole in zip(blend.parts, (config.network, config.kernel_sum), strict=True):
+        alone = part.make(3)
+        assert alone.config == type(alone)(whole).config
+        assert part.settings == candidate(Spec.parse(part.label), "latency").settings
