@@ -31,7 +31,7 @@ from measure.errors import DeviceError
 from measure.probes import Prober, Probing, Quiet, RoundOfCpus, watch
 from measure.protocol import Protocol, sample_kernels, sample_latency
 from measure.rpc.address import RpcAddress, is_remote, with_limit
-from measure.toolchains import TOOLCHAINS, load_toolchain
+from measure.toolchains import leave_torch_out, load_toolchain
 from measure.toolchains.base import Artifact, Toolchain, threads_here
 from measure.weights import fill_weights
 
@@ -364,9 +364,7 @@ def main(arguments: list[str]) -> None:
     """Import the toolchain, say so with an empty line, and serve."""
     name, descriptor = arguments
     with socket.socket(fileno=int(descriptor)) as channel:
-        if name in TOOLCHAINS:
-            # TVM imports it where it can, which takes seconds; these toolchains have no use for it.
-            sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
+        leave_torch_out(name)
         toolchain = load_toolchain(name)
         channel.sendall(b"\n")
         serve(toolchain, channel)

@@ -9,76 +9,19 @@ server runs whatever it is sent: keep it within a network that you trust.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import tvm
-from tvm.rpc import server as tvm_server
-
-from measure.conditions import read_counters
-from measure.drawing import Draw, draw
 from measure.errors import DeviceError
-from measure.probes import Prober
-from measure.rpc.address import (
-    COUNTERS,
-    DRAW,
-    FINGERPRINT,
-    PROBE,
-    SET_THREADS,
-    TIME_FUNCTION,
-    parse_host,
-)
-from measure.toolchains import TOOLCHAINS, load_toolchain
-from measure.toolchains.base import Toolchain
-from measure.toolchains.place import LocalPlace, to_device
+from measure.rpc.address import parse_host
+from measure.toolchains import TOOLCHAINS, leave_torch_out, load_toolchain
 
 _PAUSE_S = 1.0
-
-
-def register_functions(toolchain: Toolchain) -> None:
-    """Make what a client may ask of this device known to TVM; sessions are forked and inherit it.
-
-    - ``fingerprint() -> str``: JSON of this machine's :class:`measure.device.Fingerprint`.
-    - ``counters() -> str``: JSON of :func:`measure.conditions.read_counters` of the session.
-    - ``probe() -> str``: JSON of a reading of :class:`measure.probes.Prober`.
-    - ``draw(spec: str, seed: int, index: int) -> tensor``: :func:`measure.drawing.draw`.
-    - ``time_function(library, name, number, repeat, *tensors) -> str``: JSON of the seconds, see
-      :meth:`measure.toolchains.place.Place.time_function`.
-    - ``set_threads(number: int)``: threads of an inference; before the session's first one.
-    """
-    told = toolchain.fingerprint().to_dict()
-    prober = Prober()
-    _register(FINGERPRINT, lambda: json.dumps(told))
-    _register(COUNTERS, lambda: json.dumps(read_counters()))
-    _register(PROBE, lambda: json.dumps(prober()))
-    _register(DRAW, _draw)
-    _register(TIME_FUNCTION, _time_function)
-    _register(SET_THREADS, _set_threads)
-
-
-def _register(name: str, function: Callable[..., Any]) -> None:
-    register = getattr(tvm, "register_global_func", None) or tvm.register_func
-    register(name, function, override=True)
-
-
-def _draw(spec: str, seed: int, index: int) -> Any:
-    return to_device(draw(Draw.from_dict(json.loads(spec)), seed, index), tvm.cpu(0))
-
-
-def _time_function(library: Any, name: str, number: int, repeat: int, *tensors: Any) -> str:
-    return json.dumps(LocalPlace().time_function(library, name, number, repeat, tensors))
-
-
-def _set_threads(number: int) -> None:
-    # TVM reads it when its thread pool starts, with the first parallel loop of the session.
-    os.environ["TVM_NUM_THREADS"] = str(number)
 
 
 def listen(host: str, port: int, port_end: int) -> socket.socket:
@@ -112,6 +55,8 @@ def serve(listener: socket.socket, tracker: tuple[str, int], key: str) -> None:
     TVM's loop ends when a session's process crashes or its tracker is away for long. A device
     shall outlive both, so it starts anew.
     """
+    from tvm.rpc import server as tvm_server  # noqa: PLC0415 (not before torch is left out)
+
     home = Path.cwd()
     port = listener.getsockname()[1]
     while True:
@@ -134,6 +79,9 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--port-end", type=int, default=9199, help="first port not to try")
     options = parser.parse_args(arguments)
     tracker = parse_host(options.tracker)
+    leave_torch_out(options.toolchain)
+    from measure.rpc.functions import register_functions  # noqa: PLC0415 (imports TVM)
+
     register_functions(load_toolchain(options.toolchain))
     with listen(options.host, options.port, options.port_end) as listener:
         host, port = listener.getsockname()[:2]

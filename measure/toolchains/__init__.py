@@ -10,7 +10,14 @@ from measure.errors import UnknownToolchainError
 from measure.interpreters import Need, find_interpreter
 from measure.toolchains.base import Artifact, Toolchain
 
-__all__ = ["TOOLCHAINS", "Artifact", "Toolchain", "load_toolchain", "toolchain_interpreter"]
+__all__ = [
+    "TOOLCHAINS",
+    "Artifact",
+    "Toolchain",
+    "leave_torch_out",
+    "load_toolchain",
+    "toolchain_interpreter",
+]
 
 TOOLCHAINS: dict[str, tuple[str, Need]] = {
     "tvm-relay": ("measure.toolchains.relay:RelayToolchain", "relay"),
@@ -31,6 +38,15 @@ def toolchain_interpreter(name: str) -> Path:
         return find_interpreter(TOOLCHAINS[name][1])
     _class_path(name)
     return Path(sys.executable)
+
+
+def leave_torch_out(name: str) -> None:
+    """Keep a process that serves toolchain ``name`` alone from importing torch.
+
+    TVM imports it where it can, which takes seconds; the known toolchains have no use for it.
+    """
+    if name in TOOLCHAINS:
+        sys.modules.setdefault("torch", None)  # type: ignore[arg-type]
 
 
 def load_toolchain(name: str) -> Toolchain:

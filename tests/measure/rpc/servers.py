@@ -26,16 +26,22 @@ _START_S = 90.0
 
 
 class Process:
-    """A process with all of its children, its output in ``log``."""
+    """A process with all of its children, its output in ``log``.
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
+    TVM's own would import torch where they can, for seconds; ``without_torch`` finds none.
+    """
+
+    def __init__(self, command: Sequence[str], log: Path, *, without_torch: bool) -> None:
         self.command = command
         self.log = log
+        self.without_torch = without_torch
         self.start()
 
     def start(self) -> None:
         temporary = self.log.with_suffix(".tmp")
         temporary.mkdir(exist_ok=True)
+        if self.without_torch:
+            (temporary / "torch.py").write_text("raise ImportError")
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(
                 self.command,
@@ -47,6 +53,10 @@ class Process:
                 env={**os.environ, "PYTHONPATH": str(REPOSITORY), "TMPDIR": str(temporary)},
                 start_new_session=True,
             )
+
+    def libraries(self) -> str:
+        """What it has loaded, as the kernel tells."""
+        return Path(f"/proc/{self._popen.pid}/maps").read_text()
 
     def is_running(self) -> bool:
         return self._popen.poll() is None
@@ -75,7 +85,9 @@ class Tracker(Process):
         options = ["--host", "127.0.0.1", "--port", str(self.port), "--port-end"]
         command = [str(toolchain_interpreter(toolchain)), "-m", "tvm.exec.rpc_tracker"]
         super().__init__(
-            [*command, *options, str(self.port + 1)], directory / f"tracker-{self.port}.log"
+            [*command, *options, str(self.port + 1)],
+            directory / f"tracker-{self.port}.log",
+            without_torch=True,
         )
 
     def device(self, key: str) -> str:
@@ -115,7 +127,7 @@ class Server(Process):
         own = {} if stock else {"--toolchain": toolchain}
         arguments = [word for pair in {**options, **ports, **own}.items() for word in pair]
         command = [str(toolchain_interpreter(toolchain)), "-m", *module, *arguments]
-        super().__init__(command, directory / f"server-{self.port}.log")
+        super().__init__(command, directory / f"server-{self.port}.log", without_torch=stock)
 
     def loaded(self) -> int:
         """Libraries that it loaded so far."""

@@ -115,6 +115,12 @@ def build_small(worker: Worker, directory: Path) -> Path:
     return directory / "artifact"
 
 
+def test_our_server_leaves_torch_out(rig: Rig) -> None:
+    for process in rig.pair:
+        assert "libtvm" in process.libraries()
+        assert "libtorch" not in process.libraries()
+
+
 def test_our_server_runs_the_probes_where_the_network_runs(rig: Rig) -> None:
     worker = rig.worker("pair")
     reference = worker.watch(0.1)
