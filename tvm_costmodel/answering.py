@@ -1,11 +1,11 @@
-"""What answers for the networks of one platform: NAR-Former V2 or kernel-sum, from a checkpoint."""
+"""What answers for networks from checkpoints of a platform: NAR-Former V2, kernel-sum, or both."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from tvm_costmodel.checkpoint import load_checkpoint
 from tvm_costmodel.explanation import Contributions, of_kernels, of_operators
 from tvm_costmodel.kernel_finding import KernelFinder, module_kernels
 from tvm_costmodel.native import make_runtime
+from tvm_costmodel.predictors.blending import BlendDescription, blended
 from tvm_costmodel.predictors.configurations import guess_kernels
 from tvm_costmodel.predictors.kernel_sum import GUESS, KernelSource, KernelSum, metrics_of
 from tvm_costmodel.runtime import FloatArray, Runtime
@@ -229,6 +230,52 @@ class KernelSumAnswering(Answering):
             "compilers list the kernels of ONNX networks and of modules, not of "
             f"{type(network).__name__}: import it with TVM first, or load the model with "
             "kernels='guess'"
+        )
+
+
+class BlendAnswering(Answering):
+    """The geometric mean of NAR-Former V2 and kernel-sum, whose checkpoints it names.
+
+    Args:
+        directory: its checkpoint.
+        platform: its full name.
+        source: whose kernels kernel-sum adds up.
+    """
+
+    def __init__(self, directory: Path, platform: str, source: KernelSource) -> None:
+        super().__init__(directory)
+        said = BlendDescription.read(directory)
+        self.weight = said.weight
+        self.network = NarFormerV2Answering(directory / said.network)
+        self.kernel_sum = KernelSumAnswering(directory / said.kernel_sum, platform, source)
+        self._facts = {**said.facts, "metrics": metrics_of(said.facts, source)}
+
+    @cached_property
+    def known_networks(self) -> familiarity.KnownNetworks | None:
+        """Those of NAR-Former V2."""
+        return self.network.known_networks
+
+    @property
+    def description(self) -> Mapping[str, Any]:
+        """See :attr:`Answering.description`; its metrics are those of the sort of kernels."""
+        return self._facts
+
+    @contextmanager
+    def begin(self) -> Iterator[Callable[[Question], Answer]]:
+        """See :meth:`Answering.begin`."""
+        with self.network.begin() as by_network, self.kernel_sum.begin() as by_kernels:
+            yield lambda question: self._answer(by_network(question), by_kernels(question))
+
+    def _answer(self, by_network: Answer, by_kernels: Answer) -> Answer:
+        reason = (
+            f"A blend is the mean of two sums, {by_network.latency_ms:.4g} ms over operators and "
+            f"{by_kernels.latency_ms:.4g} ms over kernels: the parts of neither add up to it. Ask "
+            "for nar-former-v2 or kernel-sum (--predictor)"
+        )
+        return replace(
+            by_network,
+            latency_ms=blended(by_network.latency_ms, by_kernels.latency_ms, self.weight),
+            take_apart=lambda: (None, reason),
         )
 
 

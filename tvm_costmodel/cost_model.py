@@ -18,6 +18,7 @@ from tvm_costmodel import registry
 from tvm_costmodel.answering import (
     Answer,
     Answering,
+    BlendAnswering,
     KernelSumAnswering,
     NarFormerV2Answering,
     Question,
@@ -43,7 +44,7 @@ class CostModel:
 
     Args:
         platform: full name of the platform.
-        predictor: ``nar-former-v2`` or ``kernel-sum``.
+        predictor: ``nar-former-v2``, ``kernel-sum`` or ``blend``.
         directory: the platform's checkpoints.
         database: measurements to look up first.
         kernels: whose kernels kernel-sum adds up.
@@ -84,7 +85,7 @@ class CostModel:
 
         Args:
             platform: its name, or parts of it that only one platform has (``tvm-relay``).
-            predictor: ``nar-former-v2`` or ``kernel-sum``.
+            predictor: ``nar-former-v2``, ``kernel-sum``, or ``blend``, the geometric mean of both.
             checkpoints: directory that ``tvm-costmodel train`` wrote; by default the package's.
             database: path or URL of a measurement database, or a directory of Parquet files; a
                 network that was measured on the platform gets its measured latency. It stays open
@@ -133,9 +134,11 @@ class CostModel:
         directory = self._checkpoint(registry.KERNEL_SUM)
         return KernelSumAnswering(directory, self.platform, self._kernels)
 
-    @property
+    @cached_property
     def answering(self) -> Answering:
         """The predictor that was asked for."""
+        if self.predictor == registry.BLEND:
+            return BlendAnswering(self._checkpoint(registry.BLEND), self.platform, self._kernels)
         return self.kernel_sum if self.predictor == registry.KERNEL_SUM else self.nar_former_v2
 
     def estimate(
@@ -179,8 +182,7 @@ class CostModel:
         """The estimate for an operator graph that was read already.
 
         Raises:
-            InputError: the predictor is kernel-sum with a compiler's kernels, which no operator
-                graph tells.
+            InputError: the predictor asks for a compiler's kernels, which no operator graph tells.
         """
         with self.answering.begin() as answer:
             return self._estimated(graph, answer(Question(graph=graph)))
@@ -200,8 +202,8 @@ class CostModel:
 
         Memory does not grow with their number. ONNX networks are read in parallel; networks are
         predicted in batches, equal ones once. Latencies are those of :meth:`estimate` but for the
-        rounding of float32. Kernel-sum takes one network after the other, and asks one worker of
-        the compiler for the kernels of all.
+        rounding of float32. Kernel-sum and blends take one network after the other, and ask one
+        worker of the compiler for the kernels of all.
 
         Args:
             networks: as for :meth:`estimate`, in any mixture; a few hundred are read ahead.
@@ -219,14 +221,16 @@ class CostModel:
                 where ``errors`` is ``raise``.
             CheckpointError: there is no checkpoint to estimate with.
             InputError: ``device`` is ``cuda``, and torch or a device is missing, or the predictor
-                is kernel-sum.
+                is another than NAR-Former V2.
             InterpreterError, WorkerError: as for :meth:`estimate`.
         """
         if errors not in ("return", "raise"):
             raise InputError(f"errors is {errors!r}: choose 'return' or 'raise'")
-        if self.predictor == registry.KERNEL_SUM:
+        if self.predictor != registry.NAR_FORMER_V2:
             if device != "cpu":
-                raise InputError(f"device is {device!r}: kernel-sum predicts on the 'cpu' alone")
+                raise InputError(
+                    f"device is {device!r}: {self.predictor} predicts on the 'cpu' alone"
+                )
             read = partial(_read, shapes=shapes, params=params)
             found = self._one_by_one(networks, read, measured=measured)
         else:
@@ -302,7 +306,7 @@ class CostModel:
         It explains the predictor's own estimate, also of a network that was measured. NAR-Former V2
         tells what each operator adds where its readout is ``contributions``; which of them are
         fused is guessed (:mod:`relay_frontend.fusion`). Kernel-sum tells the time of each kernel
-        that it adds up.
+        that it adds up. A blend has no parts that add up.
 
         Args:
             network: as for :meth:`estimate`.

@@ -32,7 +32,7 @@ from tvm_costmodel.evaluation.runs import RunEvent
 from tvm_costmodel.evaluation.runs import evaluate as evaluate_runs
 from tvm_costmodel.familiarity import KnownNetworks
 from tvm_costmodel.predictors import Task
-from tvm_costmodel.predictors.base import Network, Predictor
+from tvm_costmodel.predictors.base import Combination, Network, Predictor
 from tvm_costmodel.predictors.kernel_sum import GUESS, KernelSum
 from tvm_costmodel.predictors.kernel_trees import xgboost_module
 from tvm_costmodel.predictors.nar_former_v2.config import LatencyNarFormerV2Config
@@ -44,7 +44,7 @@ Progress = Callable[[str], None]
 
 _SMALLEST_MS = 1e-6
 _INTERVAL = (0.1, 0.9)  # of measured over predicted, so that it holds 80 %
-_NEEDS_KERNELS = (registry.KERNEL_SUM,)
+_NEEDS_KERNELS = (registry.KERNEL_SUM, registry.BLEND)
 _IDENTITY = "identity"
 _TASK: Task = "latency"
 
@@ -92,7 +92,7 @@ def fit_platform(
 
     Raises:
         InputError: too few networks, or a predictor that is unknown, named twice, cannot keep its
-            metrics or cannot be estimated with.
+            metrics, cannot be estimated with, or combines others that are not named.
         CheckpointError: there is a checkpoint of other data or settings.
         MissingDependencyError: what a predictor needs is not installed.
     """
@@ -112,7 +112,7 @@ def fit_platform(
             data = known[chosen.name]
             if metrics[chosen.name] is None:
                 found = _assess(data, chosen, config, RunStore(runs), progress)
-                if (guessing := _guessing(spec)) is not None:
+                if (guessing := _guessing(spec, config.epochs)) is not None:
                     found[GUESS] = _assess(data, guessing, config, RunStore(runs), progress)
                 metrics[chosen.name] = found
                 progress(f"{chosen.name}: fitting to all {len(data)} networks")
@@ -128,17 +128,23 @@ def _write_checkpoint(
     config: FitConfig,
     metrics: Mapping[str, Any],
 ) -> None:
-    """Fit a predictor to all networks and write it with the list of them, or nothing."""
+    """Fit a predictor to all networks and write it with the list of them, or nothing.
+
+    A blend is not fitted, but made of the checkpoints beside it, whose lists are there.
+    """
     predictor = chosen.make(config.seed)
-    predictor.fit(data.inputs, data.targets)
-    if isinstance(predictor, KernelSum) and not predictor.can_guess:
-        predictor.learn(GUESS, data.inputs, data.targets)
     _facts(predictor).update(
         platform=platform,
         training_data={**_describe(data), _IDENTITY: _identity(data, chosen, config)},
         metrics=metrics,
         created_by=package_version(),
     )
+    if isinstance(predictor, Combination):
+        predictor.save_beside(directory, [f"../{part.name}" for part in chosen.parts])
+        return
+    predictor.fit(data.inputs, data.targets)
+    if isinstance(predictor, KernelSum) and not predictor.can_guess:
+        predictor.learn(GUESS, data.inputs, data.targets)
     graphs = [network.graph for network in data.inputs]
     listed = KnownNetworks.of(graphs, data.names, data.families)
     with new_directory(directory) as made:
@@ -189,6 +195,12 @@ def _check(candidates: Sequence[Candidate]) -> None:
         predictor_config = getattr(predictor, "config", None)
         if isinstance(predictor_config, LatencyNarFormerV2Config):
             check_supported(predictor_config.model)
+        others = {(other.name, other.settings) for other in candidates}
+        if any((part.name, part.settings) not in others for part in chosen.parts):
+            parts = ", ".join(part.label for part in chosen.parts)
+            raise InputError(
+                f"{chosen.label} is made of the checkpoints of {parts}: name these predictors too"
+            )
         if isinstance(predictor, KernelSum):
             xgboost_module()  # missing, it would be missed after the others were fitted
 
@@ -228,11 +240,11 @@ def _known(dataset: Dataset[Network], chosen: Candidate, folds: int) -> Dataset[
     return dataset.subset(indices)
 
 
-def _guessing(spec: Spec) -> Candidate | None:
-    """For a kernel-sum of a compiler's kernels, that of guessed ones: its checkpoint has both."""
-    if spec.name != registry.KERNEL_SUM or spec.options.get("kernels") == GUESS:
+def _guessing(spec: Spec, epochs: int | None) -> Candidate | None:
+    """What adds up a compiler's kernels, with guessed ones: its checkpoint tells of both."""
+    if spec.name not in _NEEDS_KERNELS or spec.options.get("kernels") == GUESS:
         return None
-    return candidate(spec.with_option("kernels", GUESS), _TASK)
+    return candidate(spec.with_option("kernels", GUESS), _TASK, epochs)
 
 
 def _assess(

@@ -1,6 +1,7 @@
 """Where checkpoints are: one directory per platform, those that the package ships first.
 
-``<directory>/<platform with "__" for "/">/nar-former-v2`` and ``.../kernel-sum``.
+``<directory>/<platform with "__" for "/">/nar-former-v2``, ``.../kernel-sum``, and ``.../blend``,
+which is made of both.
 """
 
 from __future__ import annotations
@@ -14,8 +15,12 @@ from measure.errors import UnknownPlatformError
 SHIPPED = Path(__file__).parent / "checkpoints"
 NAR_FORMER_V2 = "nar-former-v2"
 KERNEL_SUM = "kernel-sum"
-PREDICTORS = (NAR_FORMER_V2, KERNEL_SUM)
-SPECS = f"{NAR_FORMER_V2}[preset=best],{KERNEL_SUM}"
+BLEND = "blend"
+PREDICTORS = (NAR_FORMER_V2, KERNEL_SUM, BLEND)
+COMPARED = (NAR_FORMER_V2, KERNEL_SUM)
+"""What is compared where nothing else is asked for."""
+
+SPECS = f"{NAR_FORMER_V2}[preset=best],{KERNEL_SUM},{BLEND}"
 """What is trained where nothing else is asked for."""
 
 

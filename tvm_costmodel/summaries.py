@@ -8,13 +8,14 @@ from typing import Any
 
 from tvm_costmodel import registry
 from tvm_costmodel.checkpoint import load_checkpoint
+from tvm_costmodel.predictors.blending import BlendDescription
 from tvm_costmodel.predictors.kernel_sum import GUESS, read_description
 
 
 def platform_rows(directory: Path) -> list[dict[str, Any]]:
     """One row per platform and predictor: what it was trained on, and its errors in %.
 
-    Kernel-sum has one for each sort of kernels whose errors its checkpoint tells.
+    Kernel-sum and blends have one for each sort of kernels whose errors their checkpoint tells.
     """
     return [
         row
@@ -44,7 +45,7 @@ def metrics_rows(metrics: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any
 def _by_kernels(
     metrics: Mapping[str, Mapping[str, Any]],
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Metrics by predictor, those of kernel-sum with guessed kernels as of one more predictor."""
+    """Metrics by predictor, those with guessed kernels as of one more predictor."""
     for predictor, found in metrics.items():
         yield predictor, found
         if (guessing := found.get(GUESS)) is not None:
@@ -52,13 +53,9 @@ def _by_kernels(
 
 
 def _rows(platform: str, predictor: str, directory: Path) -> Iterator[dict[str, Any]]:
-    if predictor == registry.NAR_FORMER_V2:
-        checkpoint = load_checkpoint(directory)
-        data, metrics = checkpoint.training_data, checkpoint.metrics
-    else:
-        description = read_description(directory)
-        data, metrics = description["training_data"], description["metrics"]
-    for name, found in _by_kernels({predictor: metrics}):
+    said = _description(predictor, directory)
+    data = said["training_data"]
+    for name, found in _by_kernels({predictor: said["metrics"]}):
         yield {
             "platform": platform,
             "predictor": name,
@@ -69,3 +66,13 @@ def _rows(platform: str, predictor: str, directory: Path) -> Iterator[dict[str, 
             "unseen family MAPE %": found.get("out_of_family", {}).get("mape"),
             "label noise %": (found.get("label_noise") or {}).get("median"),
         }
+
+
+def _description(predictor: str, directory: Path) -> Mapping[str, Any]:
+    """What a checkpoint says of itself, read without XGBoost."""
+    if predictor == registry.NAR_FORMER_V2:
+        checkpoint = load_checkpoint(directory)
+        return {"training_data": checkpoint.training_data, "metrics": checkpoint.metrics}
+    if predictor == registry.BLEND:
+        return BlendDescription.read(directory).facts
+    return read_description(directory)

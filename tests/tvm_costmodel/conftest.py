@@ -27,7 +27,8 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
     pytest.importorskip("torch", reason="training needs torch")
     from tvm_costmodel.fitting import FitConfig, fit_platform  # noqa: PLC0415
 
-    specs = parse_specs("nar-former-v2[width=16,epochs=3,batch_size=4],kernel-sum")
+    options = "preset=paper,width=16,epochs=3,batch_size=4"
+    specs = parse_specs(f"nar-former-v2[{options}],kernel-sum,blend[{options}]")
     config = FitConfig(predictors=tuple(specs), folds=2)
     directory = tmp_path_factory.mktemp("checkpoints")
     with invented_measurements() as database:

@@ -22,6 +22,15 @@ DEVICE = Device(
 PROTOCOL = Protocol.standard("v1-lq")
 PLATFORM = Platform(device=DEVICE.short_name, toolchain="tvm-relax", target="llvm -mcpu=znver4")
 
+FITTED = (
+    "nar-former-v2",
+    "kernel-sum",
+    "kernel-sum[kernels=guess]",
+    "blend",
+    "blend[kernels=guess]",
+)
+"""What the checkpoints of the fixture ``fitted`` tell errors of."""
+
 
 def invented_kernels(graph: OpGraph) -> tuple[Kernel, ...]:
     """One kernel per operator."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import sys
 
 import numpy as np
@@ -18,6 +20,7 @@ from tests.networks import conv_bn_relu, model
 from tests.tvm_costmodel.measured import PLATFORM, invented_latency
 from tvm_costmodel import CostModel, choose, platforms, registry
 from tvm_costmodel.checkpoint import CheckpointError
+from tvm_costmodel.registry import platform_directory
 
 
 def test_an_estimate_says_what_it_is(fitted):
@@ -220,6 +223,37 @@ def test_kernel_sum_guesses_without_a_compiler(fitted, monkeypatch):
         CostModel.load("tvm-relax", **options).estimate_graph(read_onnx(network))
     with pytest.raises(InputError, match="choose one of compiler, guess"):
         CostModel.load("tvm-relax", kernels="mine", **options)
+
+
+@pytest.mark.relax
+@pytest.mark.parametrize("kernels", ["compiler", "guess"])
+def test_a_blend_is_the_mean_of_both(fitted, kernels):
+    def load(predictor: str) -> CostModel:
+        options = {"predictor": predictor, "kernels": kernels}
+        return CostModel.load("tvm-relax", checkpoints=fitted[0], **options)
+
+    network = sample("squeezenet", 1, "small").model
+    blend = load("blend").estimate(network)
+    parts = [load(name).estimate(network).latency_ms for name in ("nar-former-v2", "kernel-sum")]
+    assert blend.source == "blend"
+    assert blend.latency_ms == pytest.approx(math.sqrt(parts[0] * parts[1]))
+    found = fitted[1]["blend"]
+    low, high = (found if kernels == "compiler" else found["guess"])["interval"]
+    assert (blend.low_ms, blend.high_ms) == (blend.latency_ms * low, blend.latency_ms * high)
+    (many,) = load("blend").estimate_many([network])
+    assert many == blend
+    explained = load("blend").explain(network)
+    assert explained.estimate == blend
+    assert explained.contributions is None
+    assert "mean of two sums" in explained.missing
+    assert explained.grounds is not None
+
+
+def test_a_blend_without_its_parts_is_no_checkpoint(fitted, tmp_path):
+    home = platform_directory(PLATFORM.name, tmp_path)
+    shutil.copytree(platform_directory(PLATFORM.name, fitted[0]) / "blend", home / "blend")
+    with pytest.raises(CheckpointError, match="nar-former-v2"):
+        CostModel.load("tvm-relax", predictor="blend", checkpoints=tmp_path)
 
 
 @pytest.mark.relay

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay_frontend.errors import InputError
-from tests.tvm_costmodel.measured import PLATFORM, invented_measurements
+from tests.tvm_costmodel.measured import FITTED, PLATFORM, invented_measurements
 from tvm_costmodel.errors import CheckpointError
 from tvm_costmodel.registry import platform_directory
 from tvm_costmodel.specs import parse_specs
@@ -86,6 +86,8 @@ def test_checkpoints_that_are_there_are_kept_or_refused_before_anything_is_fitte
         ("", "none were named"),
         ("oracle", "unknown predictor 'oracle'"),
         ("nar-former-v2[attention=global]", "attention='global'"),
+        ("kernel-sum,blend", r"nar-former-v2\[preset=best\], kernel-sum: name these"),
+        ("nar-former-v2[preset=best],kernel-sum,blend[width=32]", "name these"),
     ],
 )
 def test_predictors_that_cannot_be_kept_are_refused(tmp_path, predictors, message):
@@ -111,7 +113,6 @@ def test_too_few_networks_are_refused(tmp_path):
 
 def test_platforms_are_listed_with_their_quality(fitted):
     rows = platform_rows(fitted[0])
-    predictors = ["nar-former-v2", "kernel-sum", "kernel-sum[kernels=guess]"]
-    assert [row["predictor"] for row in rows] == predictors
+    assert tuple(row["predictor"] for row in rows) == FITTED
     assert {row["platform"] for row in rows} == {PLATFORM.name}
     assert all(row["MAPE %"] > 0 for row in rows)

@@ -65,9 +65,10 @@ def compare(
     limit: Annotated[
         int | None, typer.Option(min=1, help="Of --data, so many networks of each family.")
     ] = None,
-    predictors: Annotated[str, typer.Option(help="Names of predictors, by commas.")] = ",".join(
-        registry.PREDICTORS
-    ),
+    predictors: Annotated[
+        str,
+        typer.Option(help=f"Names of predictors, by commas: {', '.join(registry.PREDICTORS)}."),
+    ] = ",".join(registry.COMPARED),
     kernels: Annotated[
         KernelOption,
         typer.Option(

@@ -40,7 +40,7 @@ class KernelSourceOption(str, Enum):
 def estimate(
     network: NetworkArgument,
     platform: PlatformOption,
-    predictor: Annotated[str, typer.Option(help="nar-former-v2 or kernel-sum.")] = (
+    predictor: Annotated[str, typer.Option(help="nar-former-v2, kernel-sum, or blend of both.")] = (
         registry.NAR_FORMER_V2
     ),
     shape: ShapeOption = None,
@@ -54,7 +54,7 @@ def estimate(
     ] = False,
     kernels: Annotated[
         KernelSourceOption,
-        typer.Option(help="Kernels for kernel-sum: as the compiler lists them, or guessed."),
+        typer.Option(help="Kernels to add up: as the compiler lists them, or guessed."),
     ] = KernelSourceOption.compiler,
     explain: Annotated[
         bool,

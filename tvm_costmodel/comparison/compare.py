@@ -22,7 +22,6 @@ from tvm_costmodel.comparison.estimators import (
     Estimated,
     Estimator,
     Kernels,
-    KernelSumEstimator,
     NarFormerV2Estimator,
     Subject,
     load_estimators,
@@ -52,7 +51,7 @@ class CompareConfig:
         times: whether to time the estimates; without, equal input gives an equal comparison.
     """
 
-    predictors: Sequence[str] = registry.PREDICTORS
+    predictors: Sequence[str] = registry.COMPARED
     kernels: KernelChoice = "auto"
     checkpoints: str | None = None
     measured_on: Mapping[str, str | None] | None = None
@@ -92,9 +91,10 @@ def compare(
     config = config or CompareConfig()
     rows: list[Row] = []
     notes: dict[str, tuple[str, ...]] = {}
+    known = registry.platforms(registry.checkpoint_directory(config.checkpoints))
     for name in platforms:
-        estimators = load_estimators(name, config.predictors, config.checkpoints)
-        platform = next(iter(estimators.values())).model.platform
+        platform = registry.resolve_platform(name, known)
+        estimators = load_estimators(platform, config.predictors, config.checkpoints)
         source = (config.measured_on or {}).get(platform, platform)
         measured = measured_on(source, databases)
         with ExitStack() as stack:
@@ -219,8 +219,8 @@ class _OnPlatform:
             notes.append(
                 "Without measured kernels of the platform there is no peak, hence no roofline."
             )
-        summing = self._estimators.get(registry.KERNEL_SUM)
-        if self._has_guessed and isinstance(summing, KernelSumEstimator) and not summing.can_guess:
+        summing = [e for e in self._estimators.values() if e.needs_kernels]
+        if self._has_guessed and not all(estimator.can_guess for estimator in summing):
             notes.append(
                 "The checkpoint of kernel-sum knows kernels as the compiler names and lays them "
                 "out: of guessed ones its estimates are poor. Train it again."

@@ -6,7 +6,7 @@ import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
@@ -15,10 +15,16 @@ from relay_frontend.errors import InputError
 from relay_frontend.graph import OpGraph
 from relay_frontend.kernel import Kernel
 from relay_frontend.onnx import read_onnx
-from tvm_costmodel import registry
+from tvm_costmodel.answering import (
+    Answering,
+    BlendAnswering,
+    KernelSumAnswering,
+    NarFormerV2Answering,
+)
 from tvm_costmodel.comparison.records import KernelOrigin, Prediction
 from tvm_costmodel.cost_model import CostModel
 from tvm_costmodel.predictors.base import FloatArray
+from tvm_costmodel.predictors.blending import blended
 from tvm_costmodel.predictors.guesses import running
 
 
@@ -63,17 +69,14 @@ class Estimated:
 
 
 class Estimator(ABC):
-    """Answers for networks of one platform with one checkpoint.
-
-    Args:
-        model: the checkpoint, which is loaded here, so that no estimate pays for it.
-    """
+    """Answers for networks of one platform with one checkpoint, which is loaded already."""
 
     needs_kernels: bool = False
+    can_guess: bool = True
+    """Whether the checkpoint has learned guessed kernels, where it needs any."""
 
-    def __init__(self, model: CostModel) -> None:
-        self.model = model
-        known = model.answering.known_networks
+    def __init__(self, answering: Answering) -> None:
+        known = answering.known_networks
         self._known = None if known is None else frozenset(known.names)
 
     @abstractmethod
@@ -87,17 +90,18 @@ class Estimator(ABC):
 class NarFormerV2Estimator(Estimator):
     """NAR-Former V2, which reads the network alone."""
 
-    def __init__(self, model: CostModel) -> None:
-        super().__init__(model)
-        self.tells_operators = model.nar_former_v2.tells_operators
+    def __init__(self, answering: NarFormerV2Answering) -> None:
+        super().__init__(answering)
+        self._answering = answering
+        self.tells_operators = answering.tells_operators
 
     def estimate(self, subject: Subject) -> Estimated:
         start = time.perf_counter()
-        estimate = self.model.estimate_graph(read_onnx(subject.model))
+        latency_ms = float(self._answering.predict([read_onnx(subject.model)])[0])
         seconds = time.perf_counter() - start
         return Estimated(
             prediction=Prediction(
-                latency_ms=estimate.latency_ms,
+                latency_ms=latency_ms,
                 time_ms=1e3 * seconds,
                 is_known=self._is_known(subject),
             ),
@@ -105,7 +109,7 @@ class NarFormerV2Estimator(Estimator):
         )
 
     def _operators_ms(self, graph: OpGraph) -> FloatArray:
-        return self.model.operator_latencies(graph).astype(np.float64)
+        return self._answering.operator_latencies(graph).astype(np.float64)
 
 
 class KernelSumEstimator(Estimator):
@@ -113,9 +117,10 @@ class KernelSumEstimator(Estimator):
 
     needs_kernels = True
 
-    def __init__(self, model: CostModel) -> None:
-        super().__init__(model)
-        self._predictor = model.kernel_sum.predictor
+    def __init__(self, answering: KernelSumAnswering) -> None:
+        super().__init__(answering)
+        self._predictor = answering.predictor
+        self.can_guess = self._predictor.can_guess
 
     def estimate(self, subject: Subject) -> Estimated:
         kernels = subject.kernels
@@ -138,11 +143,6 @@ class KernelSumEstimator(Estimator):
             kernels_ms=times,
         )
 
-    @property
-    def can_guess(self) -> bool:
-        """Whether the checkpoint has learned guessed kernels."""
-        return self._predictor.can_guess
-
     def _guessed(self, graph: OpGraph, calls: Sequence[Kernel]) -> FloatArray:
         if self._predictor.can_guess:
             return self._predictor.guess(graph)
@@ -153,10 +153,28 @@ class KernelSumEstimator(Estimator):
         return times
 
 
-_ESTIMATORS: dict[str, type[Estimator]] = {
-    registry.NAR_FORMER_V2: NarFormerV2Estimator,
-    registry.KERNEL_SUM: KernelSumEstimator,
-}
+class BlendEstimator(Estimator):
+    """The mean of NAR-Former V2 and kernel-sum, which does not tell what it is made of."""
+
+    needs_kernels = True
+
+    def __init__(self, answering: BlendAnswering) -> None:
+        super().__init__(answering)
+        self._weight = answering.weight
+        self._network = NarFormerV2Estimator(answering.network)
+        self._kernel_sum = KernelSumEstimator(answering.kernel_sum)
+        self.can_guess = self._kernel_sum.can_guess
+
+    def estimate(self, subject: Subject) -> Estimated:
+        by_network = self._network.estimate(subject).prediction
+        by_kernels = self._kernel_sum.estimate(subject).prediction
+        return Estimated(
+            prediction=replace(
+                by_kernels,
+                latency_ms=blended(by_network.latency_ms, by_kernels.latency_ms, self._weight),
+                time_ms=(by_network.time_ms or 0.0) + (by_kernels.time_ms or 0.0),
+            )
+        )
 
 
 def load_estimators(
@@ -170,7 +188,17 @@ def load_estimators(
         CheckpointError: a checkpoint is missing or damaged.
     """
     return {
-        name: _ESTIMATORS[name](model)
+        name: _estimator(
+            CostModel.load(platform, predictor=name, checkpoints=checkpoints).answering
+        )
         for name in dict.fromkeys(predictors)
-        for model in [CostModel.load(platform, predictor=name, checkpoints=checkpoints)]
     }
+
+
+def _estimator(answering: Answering) -> Estimator:
+    if isinstance(answering, BlendAnswering):
+        return BlendEstimator(answering)
+    if isinstance(answering, KernelSumAnswering):
+        return KernelSumEstimator(answering)
+    assert isinstance(answering, NarFormerV2Answering)
+    return NarFormerV2Estimator(answering)

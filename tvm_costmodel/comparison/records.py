@@ -19,6 +19,7 @@ ROOFLINE = "roofline"
 _NAMES = {
     registry.NAR_FORMER_V2: "NAR-Former V2",
     registry.KERNEL_SUM: "kernel-sum",
+    registry.BLEND: "blend of both",
     MEASURED_KERNELS: "measured kernels",
     ROOFLINE: "roofline",
     MEASURED: "measured",

@@ -165,3 +165,15 @@ class Combination(Predictor[InputT]):
     @abstractmethod
     def describe_with(self, parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """What :meth:`describe` says where the others describe themselves as ``parts``."""
+
+    @abstractmethod
+    def save_beside(self, directory: Path, parts: Sequence[str]) -> None:
+        """Write a new ``directory`` with what is not of the others, which are saved elsewhere.
+
+        Args:
+            directory: as for :meth:`save`; :meth:`load` reads it likewise.
+            parts: directories of the others, relative to it.
+
+        Raises:
+            CheckpointError: ``directory`` exists and is not empty.
+        """

@@ -29,19 +29,17 @@ from tvm_costmodel.predictors.base import (
     Progress,
     silent,
 )
+from tvm_costmodel.predictors.blending import FILE, BlendDescription, blended
 from tvm_costmodel.predictors.examples import validation_mape
 from tvm_costmodel.predictors.kernel_sum import KernelSum, KernelSumConfig
 from tvm_costmodel.predictors.nar_former_v2.config import LatencyNarFormerV2Config
 from tvm_costmodel.predictors.nar_former_v2.predictor import LatencyNarFormerV2
 from tvm_costmodel.predictors.nar_former_v2.presets import LATENCY_PRESETS
-from tvm_costmodel.predictors.storage import encode_description, new_directory, read_description
+from tvm_costmodel.predictors.storage import new_directory, write_directory
 from tvm_costmodel.specs import Spec
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-_FILE = "blend.json"
-_FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +84,7 @@ class Blend(Combination[Network]):
         self.config = config or BlendConfig()
         seed = self.config.kernel_sum.trees.seed
         self.training = replace(training or self.default_training, seed=seed)
+        self.facts: dict[str, Any] = {}
         self._network = LatencyNarFormerV2(self.config.network, self.training)
         self._kernel_sum = KernelSum(self.config.kernel_sum)
 
@@ -119,9 +118,7 @@ class Blend(Combination[Network]):
 
     def combine(self, predictions: Sequence[FloatArray]) -> FloatArray:
         network_ms, kernels_ms = predictions
-        weight = self.config.weight
-        blended_ms: FloatArray = network_ms ** (1 - weight) * kernels_ms**weight
-        return blended_ms
+        return blended(network_ms, kernels_ms, self.config.weight)
 
     @classmethod
     def part_specs(cls, spec: Spec) -> tuple[Spec, ...]:
@@ -141,20 +138,29 @@ class Blend(Combination[Network]):
                 self._kernel_sum.save(alone)
                 for path in alone.iterdir():
                     shutil.move(path, made)
-            content = encode_description(_FORMAT_VERSION, {"weight": self.config.weight})
-            (made / _FILE).write_bytes(content)
+            description = BlendDescription(weight=self.config.weight, facts=self.facts)
+            (made / FILE).write_bytes(description.encode())
+
+    def save_beside(self, directory: Path, parts: Sequence[str]) -> None:
+        network, kernel_sum = parts
+        description = BlendDescription(
+            weight=self.config.weight, network=network, kernel_sum=kernel_sum, facts=self.facts
+        )
+        write_directory(directory, {FILE: description.encode()})
 
     @classmethod
     def load(cls, directory: Path) -> Self:
-        values = read_description(directory, _FILE, _FORMAT_VERSION)
-        network, kernel_sum = LatencyNarFormerV2.load(directory), KernelSum.load(directory)
+        said = BlendDescription.read(directory)
+        network = LatencyNarFormerV2.load(directory / said.network)
+        kernel_sum = KernelSum.load(directory / said.kernel_sum)
         try:
             config = BlendConfig(
-                network=network.config, kernel_sum=kernel_sum.config, weight=values["weight"]
+                network=network.config, kernel_sum=kernel_sum.config, weight=said.weight
             )
-        except (InputError, KeyError, TypeError) as error:
-            raise CheckpointError(f"predictor {directory}: {_FILE} lacks {error!r}") from error
+        except (InputError, TypeError) as error:
+            raise CheckpointError(f"predictor {directory}: {FILE}: {error}") from error
         blend = cls(config, network.training)
+        blend.facts = dict(said.facts)
         blend._network, blend._kernel_sum = network, kernel_sum
         return blend
 

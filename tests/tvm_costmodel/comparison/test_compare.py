@@ -64,6 +64,16 @@ def test_measured_networks_have_all_views_and_need_no_compiler(asked, database):
     assert "the best that any of" in comparison.notes[PLATFORM.name][0]
 
 
+def test_a_blend_is_between_both_and_takes_the_time_of_both(asked):
+    names = ("nar-former-v2", "kernel-sum", "blend")
+    for row in asked(predictors=names).rows:
+        network, kernels, blend = (row.predictions[name] for name in names)
+        expected = math.sqrt(network.latency_ms * kernels.latency_ms)
+        assert blend.latency_ms == pytest.approx(expected)
+        assert (blend.kernels, blend.needs_build, blend.is_known) == ("database", True, True)
+        assert all("blend" not in part.latency_ms for part in row.parts)
+
+
 def test_a_predictor_that_adds_operators_up_tells_its_parts(fitted_contributions, database):
     config = CompareConfig(checkpoints=str(fitted_contributions), predictors=["nar-former-v2"])
     networks = database.networks(PLATFORM.name)[:2]

@@ -90,6 +90,9 @@ class Product(Combination[float], Biased):
     def combine(self, predictions):
         return np.prod(predictions, axis=0)
 
+    def save_beside(self, directory: Path, parts):
+        directory.mkdir()
+
     def describe_with(self, parts):
         return {"name": self.name, "parameters": sum(part["parameters"] for part in parts)}
 

@@ -20,6 +20,7 @@ _SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, which not
 _STYLES = {
     registry.NAR_FORMER_V2: ("#0072B2", "circle"),
     registry.KERNEL_SUM: ("#D55E00", "square"),
+    registry.BLEND: ("#E69F00", "triangle-down"),
     MEASURED_KERNELS: ("#009E73", "triangle-up"),
     ROOFLINE: ("#CC79A7", "diamond"),
     MEASURED: ("#1A1A1A", "cross"),
