@@ -137,7 +137,8 @@ def _scatter(platform: dict[str, Any], views: Sequence[str]) -> Spec:
         "description": "Predicted against measured latency of every network, logarithmic axes; "
         "one panel for each view.",
         "params": [chosen],
-        "hconcat": [
+        "columns": 2 if len(views) == 4 else 3,  # as many as a page is wide, and no lone one below
+        "concat": [
             {
                 "title": view_name(view),
                 "width": _PANEL,

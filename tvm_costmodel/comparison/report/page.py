@@ -62,8 +62,9 @@ def check_library() -> Any:
 
 def _title(platforms: list[dict[str, Any]]) -> str:
     networks = max((platform["networks"] for platform in platforms), default=0)
-    names = dict.fromkeys(v["name"] for p in platforms for v in p["views"] if v["predicts"])
-    return f"{' and '.join(names) or 'Latencies'} on {networks:,} networks"
+    names = list(dict.fromkeys(v["name"] for p in platforms for v in p["views"] if v["predicts"]))
+    listed = " and ".join([", ".join(names[:-1]), *names[-1:]] if len(names) > 1 else names)
+    return f"{listed or 'Latencies'} on {networks:,} networks"
 
 
 def _for_charts(platform: dict[str, Any]) -> dict[str, Any]:
