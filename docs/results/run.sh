@@ -65,7 +65,7 @@ neural-predictor" --table "$here/nas-bench-201-accuracy.md"
 # of 15 epochs.
 evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$modern]" --epochs 15 \
   --predictors "$best],$best,kernel_weight=0],$best,prior=none,shrinkage=0],$best,shrinkage=0],\
-$best,operator_dropout=0],$best,fused=false],$best,divisors=none]" --table "$here/ablation-best.md"
+$best,operator_dropout=0],$best,fused=true],$best,divisors=none]" --table "$here/ablation-best.md"
 evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$modern]" --epochs 15 \
   --predictors "$best],$best,width=16],$best,width=32],$best,width=128],$best,width=256]" \
   --table "$here/width.md"

@@ -33,9 +33,7 @@ def _latency_reference() -> LatencyNarFormerV2Config:
 
 def _latency_best() -> LatencyNarFormerV2Config:
     return LatencyNarFormerV2Config(
-        tokens=TokenConfig(
-            values=("logarithm",), costs=True, fused=True, input_dims=4, divisors=(16, 31)
-        ),
+        tokens=TokenConfig(values=("logarithm",), costs=True, input_dims=4, divisors=(16, 31)),
         model=NarFormerV2Config(
             width=64,
             input_norm="standardize",
