@@ -94,7 +94,8 @@ def evaluate(
     left = planned
     for wait in (False, True):
         elsewhere = []
-        for number, (candidate, split, key) in left:
+        for number, task in left:
+            key = task.key
 
             def tell(state: State, _number: int = number, _key: RunKey = key, **more: Any) -> None:
                 progress(
@@ -103,15 +104,30 @@ def evaluate(
 
             with store.claim(key, wait=wait) as claimed:
                 if not claimed:
-                    elsewhere.append((number, (candidate, split, key)))
+                    elsewhere.append((number, task))
                 elif store.has(key):
                     done[number] = store.read(key)
                     tell("known", run=done[number])
-                elif (run := _attempt(dataset, split, candidate, key, store, tell)) is not None:
+                elif (run := _attempt(task, store, tell)) is not None:
                     done[number] = run
                     tell("done", run=run)
         left = elsewhere
     return [done[number] for number in sorted(done)]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Task:
+    """A run that is to be done."""
+
+    dataset: Dataset[Any]
+    split: Split
+    candidate: Candidate
+    key: RunKey
+
+    def of_part(self, part: Candidate) -> _Task:
+        """The run of a part of the candidate, as it is where the part is compared alone."""
+        key = replace(self.key, predictor=part.name, label=part.label, settings=part.settings)
+        return replace(self, candidate=part, key=key)
 
 
 def _plan(
@@ -119,7 +135,7 @@ def _plan(
     protocol: SplitProtocol,
     candidates: Sequence[Candidate],
     seeds: Sequence[int],
-) -> Iterator[tuple[Candidate, Split, RunKey]]:
+) -> Iterator[_Task]:
     """Seed by seed, so that an evaluation that is cut short has compared all predictors."""
     splits = protocol.splits(dataset)
     for seed in seeds:
@@ -138,58 +154,33 @@ def _plan(
                     seed=seed,
                     settings=candidate.settings,
                 )
-                yield candidate, split, key
+                yield _Task(dataset=dataset, split=split, candidate=candidate, key=key)
 
 
-def _attempt(
-    dataset: Dataset[Any],
-    split: Split,
-    candidate: Candidate,
-    key: RunKey,
-    store: RunStore,
-    tell: Callable[..., None],
-) -> Run | None:
+def _attempt(task: _Task, store: RunStore, tell: Callable[..., None]) -> Run | None:
     """The run, which is in ``store`` then; None where it failed, which is told of."""
     tell("begun")
     try:
-        return _do(dataset, split, candidate, key, store, tell)
+        return _do(task, store, tell)
     except CostModelError as error:
         tell("failed", error=error)
         return None
 
 
-def _do(
-    dataset: Dataset[Any],
-    split: Split,
-    candidate: Candidate,
-    key: RunKey,
-    store: RunStore,
-    tell: Callable[..., None],
-) -> Run:
-    predictor = candidate.make(key.seed)
+def _do(task: _Task, store: RunStore, tell: Callable[..., None]) -> Run:
+    predictor = task.candidate.make(task.key.seed)
     if isinstance(predictor, Combination):
-        parts = [_part(dataset, split, part, key, store, tell) for part in candidate.parts]
-        run = _combined(predictor, parts, key)
+        tasks = [task.of_part(part) for part in task.candidate.parts]
+        run = _combined(predictor, [_known_or_done(one, store, tell) for one in tasks], task.key)
     else:
-        run = _fitted(dataset, split, predictor, key, tell)
+        run = _fitted(task, predictor, tell)
     store.write(run)
     return run
 
 
-def _part(
-    dataset: Dataset[Any],
-    split: Split,
-    part: Candidate,
-    whole: RunKey,
-    store: RunStore,
-    tell: Callable[..., None],
-) -> Run:
-    """The run of a part, as it is where the part is compared alone: whoever is first does it."""
-    key = replace(whole, predictor=part.name, label=part.label, settings=part.settings)
-    with store.claim(key, wait=True):
-        if store.has(key):
-            return store.read(key)
-        return _do(dataset, split, part, key, store, tell)
+def _known_or_done(task: _Task, store: RunStore, tell: Callable[..., None]) -> Run:
+    with store.claim(task.key, wait=True):
+        return store.read(task.key) if store.has(task.key) else _do(task, store, tell)
 
 
 def _combined(predictor: Combination[Any], parts: Sequence[Run], key: RunKey) -> Run:
@@ -207,13 +198,8 @@ def _combined(predictor: Combination[Any], parts: Sequence[Run], key: RunKey) ->
     return Run(info=info, predictions=replace(parts[0].predictions, prediction=answers))
 
 
-def _fitted(
-    dataset: Dataset[Any],
-    split: Split,
-    predictor: Predictor[Any],
-    key: RunKey,
-    tell: Callable[..., None],
-) -> Run:
+def _fitted(task: _Task, predictor: Predictor[Any], tell: Callable[..., None]) -> Run:
+    dataset, split = task.dataset, task.split
     train, watched = dataset.subset(split.train), None
     if len(split.validation):
         held_back = dataset.subset(split.validation)
@@ -231,7 +217,7 @@ def _fitted(
     end = time.perf_counter()
     description = predictor.describe()
     info = RunInfo(
-        key=key,
+        key=task.key,
         train_size=len(train),
         fit_s=fitted - begin,
         predict_s=end - fitted,
