@@ -21,7 +21,7 @@ from relay_frontend.kernel import Kernel
 from relay_frontend.onnx import bind_shapes, load_model
 from relay_frontend.vocabulary import unknown_operators
 from tvm_costmodel import familiarity
-from tvm_costmodel.checkpoint import load_checkpoint
+from tvm_costmodel.checkpoint import CheckpointError, load_checkpoint
 from tvm_costmodel.explanation import Contributions, of_kernels, of_operators
 from tvm_costmodel.kernel_finding import KernelFinder, module_kernels
 from tvm_costmodel.native import make_runtime
@@ -245,6 +245,11 @@ class BlendAnswering(Answering):
     def __init__(self, directory: Path, platform: str, source: KernelSource) -> None:
         super().__init__(directory)
         said = BlendDescription.read(directory)
+        if "metrics" not in said.facts:
+            raise CheckpointError(
+                f"checkpoint {directory} does not say how good the blend is: make it with "
+                "tvm-costmodel train"
+            )
         self.weight = said.weight
         self.network = NarFormerV2Answering(directory / said.network)
         self.kernel_sum = KernelSumAnswering(directory / said.kernel_sum, platform, source)

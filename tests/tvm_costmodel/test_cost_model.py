@@ -20,6 +20,7 @@ from tests.networks import conv_bn_relu, model
 from tests.tvm_costmodel.measured import PLATFORM, invented_latency
 from tvm_costmodel import CostModel, choose, platforms, registry
 from tvm_costmodel.checkpoint import CheckpointError
+from tvm_costmodel.predictors.blending import FILE, BlendDescription
 from tvm_costmodel.registry import platform_directory
 
 
@@ -253,6 +254,10 @@ def test_a_blend_without_its_parts_is_no_checkpoint(fitted, tmp_path):
     home = platform_directory(PLATFORM.name, tmp_path)
     shutil.copytree(platform_directory(PLATFORM.name, fitted[0]) / "blend", home / "blend")
     with pytest.raises(CheckpointError, match="nar-former-v2"):
+        CostModel.load("tvm-relax", predictor="blend", checkpoints=tmp_path)
+    unmeasured = BlendDescription(weight=0.5).encode()
+    (home / "blend" / FILE).write_bytes(unmeasured)
+    with pytest.raises(CheckpointError, match="how good the blend is"):
         CostModel.load("tvm-relax", predictor="blend", checkpoints=tmp_path)
 
 
