@@ -115,7 +115,8 @@ def fit_platform(
                 if (guessing := _guessing(spec, config.epochs)) is not None:
                     found[GUESS] = _assess(data, guessing, config, RunStore(runs), progress)
                 metrics[chosen.name] = found
-                progress(f"{chosen.name}: fitting to all {len(data)} networks")
+                if not chosen.parts:
+                    progress(f"{chosen.name}: fitting to all {len(data)} networks")
                 _write_checkpoint(target / chosen.name, platform, data, chosen, config, found)
     return {name: found for name, found in metrics.items() if found is not None}
 
@@ -189,14 +190,14 @@ def _check(candidates: Sequence[Candidate]) -> None:
             f"a platform has one checkpoint of each predictor, and {', '.join(names) or 'none'} "
             "were named"
         )
+    named = {(chosen.name, chosen.settings) for chosen in candidates}
     for chosen in candidates:
         predictor = chosen.make(0)
         _facts(predictor)
         predictor_config = getattr(predictor, "config", None)
         if isinstance(predictor_config, LatencyNarFormerV2Config):
             check_supported(predictor_config.model)
-        others = {(other.name, other.settings) for other in candidates}
-        if any((part.name, part.settings) not in others for part in chosen.parts):
+        if any((part.name, part.settings) not in named for part in chosen.parts):
             parts = ", ".join(part.label for part in chosen.parts)
             raise InputError(
                 f"{chosen.label} is made of the checkpoints of {parts}: name these predictors too"

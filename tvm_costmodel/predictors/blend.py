@@ -41,6 +41,8 @@ from tvm_costmodel.specs import Spec
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+_PRESET = "best"  # of NAR-Former V2, where none is named
+
 
 @dataclass(frozen=True, kw_only=True)
 class BlendConfig:
@@ -55,7 +57,7 @@ class BlendConfig:
         InputError: the weight is not between 0 and 1.
     """
 
-    network: LatencyNarFormerV2Config = field(default_factory=LATENCY_PRESETS["best"])
+    network: LatencyNarFormerV2Config = field(default_factory=LATENCY_PRESETS[_PRESET])
     kernel_sum: KernelSumConfig = field(default_factory=KernelSumConfig)
     weight: float = 0.5
 
@@ -123,7 +125,7 @@ class Blend(Combination[Network]):
     @classmethod
     def part_specs(cls, spec: Spec) -> tuple[Spec, ...]:
         if "preset" not in spec.options:
-            spec = Spec(spec.name, ",".join(filter(None, ["preset=best", spec.text])))
+            spec = Spec(spec.name, ",".join(filter(None, [f"preset={_PRESET}", spec.text])))
         return tuple(
             spec.as_part(part.name, partial(_option_of, part, field))
             for part, field in ((LatencyNarFormerV2, "network"), (KernelSum, "kernel_sum"))
