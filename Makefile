@@ -2,7 +2,8 @@
 # make docs: the documentation as a site in build/docs.
 PYTHON ?= python3
 NATIVE := CMakeLists.txt $(wildcard cmake/*.cmake $(foreach ext,cc h,relay_frontend/*.$(ext) relay_frontend/*/*.$(ext) tvm_costmodel/*/*.$(ext)))
-PIP_INSTALL = -m pip install --quiet --disable-pip-version-check
+# Python compiles what is imported by itself; all of what is installed would take a minute.
+PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-compile
 
 .PHONY: setup demo docs test test-main test-relay test-python test-docs lint relay-env clean
 

@@ -64,7 +64,9 @@ def main() -> int:
         return 1 if os.environ.get("CI") else 0
     subprocess.run([python, "-m", "venv", ENVIRONMENT], check=True)
     install = [ENVIRONMENT / "bin/python", "-m", "pip", "install", "--quiet"]
-    install += ["--disable-pip-version-check", "-c", ROOT / "constraints-relay.txt"]
+    # Python compiles what is imported by itself; all of what is installed would take a minute.
+    install += ["--disable-pip-version-check", "--no-compile"]
+    install += ["-c", ROOT / "constraints-relay.txt"]
     packages = [f"{ROOT}[relay,measure,kernel-sum]", "pytest", "hypothesis"]
     subprocess.run([*install, "-e", *packages], check=True, cwd=ROOT)
     INSTALLED.touch()

@@ -115,7 +115,7 @@ void absorb(Context& context, std::vector<Node*>& outputs) {
   for (const Node* node : outputs) ++counts[node->serial];
   Replacements replacements(context.num_nodes());
   std::vector<std::uint32_t> consumers(context.num_nodes());
-  // What a rewrite has made for its replacement alone, as in malformed networks, is not counted yet.
+  // What a rewrite made for its replacement alone, as in malformed networks, is not counted yet.
   auto has_one_consumer = [&](const Node* node) {
     return node->serial < consumers.size() && consumers[node->serial] == 1;
   };

@@ -6,9 +6,10 @@
 #include <optional>
 
 #include "relay_frontend/elements.h"
-#include "relay_frontend/onnx/reader.h"
+#include "relay_frontend/onnx/data_types.h"
 #include "relay_frontend/onnx/operators.h"
 #include "relay_frontend/onnx/protobuf.h"
+#include "relay_frontend/onnx/reader.h"
 
 namespace relay_frontend::onnx {
 
@@ -16,22 +17,6 @@ namespace {
 
 using protobuf::Field;
 using protobuf::Message;
-
-enum DataType : std::int32_t {  // TensorProto.DataType
-  kFloat = 1,
-  kUint8 = 2,
-  kInt8 = 3,
-  kUint16 = 4,
-  kInt16 = 5,
-  kInt32 = 6,
-  kInt64 = 7,
-  kBool = 9,
-  kFloat16 = 10,
-  kDouble = 11,
-  kUint32 = 12,
-  kUint64 = 13,
-  kBfloat16 = 16,
-};
 
 // Field numbers of TensorProto.
 constexpr std::uint32_t kFloatData = 4, kInt32Data = 5, kInt64Data = 7, kDoubleData = 10,

@@ -5,8 +5,9 @@
 
 #include <unordered_set>
 
-#include "relay_frontend/onnx/reader.h"
+#include "relay_frontend/onnx/data_types.h"
 #include "relay_frontend/onnx/protobuf.h"
+#include "relay_frontend/onnx/reader.h"
 
 namespace relay_frontend::onnx {
 
@@ -21,8 +22,6 @@ constexpr std::size_t kSmallBytes = 1024;
 
 // Bytes of a vector of integers up to which shape inference may want its content.
 constexpr std::size_t kShapeBytes = std::size_t{1} << 16;
-
-constexpr std::int32_t kInt32 = 6, kInt64 = 7;  // TensorProto.DataType
 
 // A message that is copied with some of its fields replaced.
 class Copy {

@@ -13,8 +13,6 @@ namespace {
 
 using namespace arrays;
 
-using Source = const OnnxNode&;
-
 // --- Element by element ------------------------------------------------------------------------
 
 Array absolute(const Arrays& operands) {
@@ -45,25 +43,25 @@ Array power(const Arrays&) {
 
 // --- Moving elements ---------------------------------------------------------------------------
 
-Array expand(Source source, const Arrays& operands) {
+Array expand(const OnnxNode& source, const Arrays& operands) {
   return broadcast(first(operands), shape_of(source.type));
 }
 
-Array reshape(Source source, const Arrays& operands) {
+Array reshape(const OnnxNode& source, const Arrays& operands) {
   return reshaped(first(operands), shape_of(source.type));
 }
 
-Array gather(Source source, const Arrays& operands) {
+Array gather(const OnnxNode& source, const Arrays& operands) {
   if (operands.size() != 2) throw Unsupported("onnx: Gather without positions");
   return taken(operands[0], source.integer("axis", 0), operands[1], OutOfRange::invalid);
 }
 
-Array concat(Source source, const Arrays& operands) {
+Array fold_concat(const OnnxNode& source, const Arrays& operands) {
   if (operands.size() != source.operands.size()) throw Invalid("onnx: a part is not given");
   return concatenated(operands, source.integer("axis", 0));
 }
 
-Array slice(Source source, const Arrays& operands) {
+Array fold_slice(const OnnxNode& source, const Arrays& operands) {
   const std::optional<SliceRanges> ranges = slice_ranges(source);
   if (!ranges) throw Invalid("onnx: its range is not known");
   return sliced(first(operands), ranges->begin, ranges->strides, shape_of(source.type));
@@ -71,7 +69,7 @@ Array slice(Source source, const Arrays& operands) {
 
 // --- Counting ----------------------------------------------------------------------------------
 
-Array constant_of_shape(Source source, const Arrays&) {
+Array constant_of_shape(const OnnxNode& source, const Arrays&) {
   Array result(source.type.dtype, shape_of(source.type));
   Int fill = 0;
   if (const Attribute* value = source.find("value")) {
@@ -86,12 +84,12 @@ Array constant_of_shape(Source source, const Arrays&) {
   return result;
 }
 
-Array range(Source source, const Arrays& operands) {
+Array range(const OnnxNode& source, const Arrays& operands) {
   if (operands.size() != 3) throw Unsupported("onnx: Range without a step");
   return counted(operands[0], operands[2], source.type.num_elements());
 }
 
-Array reduce_prod(Source source, const Arrays& operands) {
+Array reduce_prod(const OnnxNode& source, const Arrays& operands) {
   if (source.operands.size() != 1 || only(operands).shape.size() != 1) {
     throw Invalid("onnx: a product of other than all extents");
   }
@@ -106,7 +104,7 @@ const std::unordered_map<Text, Rule<OnnxNode>> kRules = {
     {"And", logical_and},
     {"Cast", unchanged},
     {"Ceil", ceil},
-    {"Concat", concat},
+    {"Concat", fold_concat},
     {"ConstantOfShape", constant_of_shape},
     {"Div", divide},
     {"Equal", equal},
@@ -127,7 +125,7 @@ const std::unordered_map<Text, Rule<OnnxNode>> kRules = {
     {"Reciprocal", reciprocal},
     {"ReduceProd", reduce_prod},
     {"Reshape", reshape},
-    {"Slice", slice},
+    {"Slice", fold_slice},
     {"Sqrt", square_root},
     {"Squeeze", reshape},
     {"Sub", subtract},
@@ -137,7 +135,7 @@ const std::unordered_map<Text, Rule<OnnxNode>> kRules = {
 
 // The value of an operator, null where numpy has none; the operands are those in front of the first
 // that is not given.
-const ConstantValue* evaluate(const Rule<OnnxNode>& rule, Source source) {
+const ConstantValue* evaluate(const Rule<OnnxNode>& rule, const OnnxNode& source) {
   Arrays operands;
   for (const Node* operand : source.operands) {
     if (operand == nullptr) break;

@@ -13,12 +13,7 @@ namespace {
 const Name kGatherNd = known("gather_nd");
 const Name kGridSample = known("grid_sample");
 const Name kOneHot = known("one_hot");
-const Name kOrder = known("order");
-const Name kPadEdge = known("pad_edge");
-const Name kRepeats = known("repeats");
-const Name kResize = known("resize");
 const Name kScatterNd = known("scatter_nd");
-const Name kTile = known("tile");
 const Name kTriangle = known("triangle");
 const Name kUpper = known("upper");
 
@@ -86,13 +81,13 @@ Node* resize(const OnnxNode& source) {
   const bool crops = source.text("coordinate_transformation_mode", "") == "tf_crop_and_resize";
   const bool spatial = source.shape().slice(0, 2) == source.type.shape.slice(0, 2);
   if (!order || crops || !spatial || source.integer("antialias", 0) != 0) return source.unknown();
-  return on_data(source, kResize, source.context.attrs({{kOrder, *order}}));
+  return on_data(source, op::resize, source.context.attrs({{attr::order, *order}}));
 }
 
 Node* grid_sample(const OnnxNode& source) {
   const std::optional<std::int64_t> order = interpolation_order(source.text("mode", "linear"));
   if (!order) return source.unknown();
-  return source.node(kGridSample, source.context.attrs({{kOrder, *order}}));
+  return source.node(kGridSample, source.context.attrs({{attr::order, *order}}));
 }
 
 Node* pad(const OnnxNode& source) {
@@ -116,7 +111,9 @@ Node* pad(const OnnxNode& source) {
     widths[rank + at] = (*given)[count + i];
   }
   const Ints pad_width = context.span(widths);
-  if (!is_constant) return on_data(source, kPadEdge, context.attrs({{attr::pad_width, pad_width}}));
+  if (!is_constant) {
+    return on_data(source, op::pad_edge, context.attrs({{attr::pad_width, pad_width}}));
+  }
   const double fill = value == nullptr ? 0.0 : scalar_of(*value);
   return on_data(source, op::pad,
                  context.attrs({{attr::pad_width, pad_width}, {attr::value, fill}}));
@@ -126,7 +123,7 @@ Node* tile(const OnnxNode& source) {
   const std::optional<Ints> repeats = source.int_values(1);
   // Until opset 6 one dimension at a time.
   if (!repeats || source.inputs.size() != 2) return source.unknown();
-  return on_data(source, kTile, source.context.attrs({{kRepeats, *repeats}}));
+  return on_data(source, op::tile, source.context.attrs({{attr::repeats, *repeats}}));
 }
 
 Converter blocks(const char* op) {
@@ -150,35 +147,36 @@ Node* one_hot(const OnnxNode& source) {
 }
 
 // Made by static initialization, as long as names may become known.
-const Converters kConverters = {
-    {"Concat", concat},
-    {"DepthToSpace", blocks("depth_to_space")},
-    {"Expand", first_operand("broadcast_to")},
-    {"Flatten", first_operand("reshape")},
-    {"Gather", along_axis("take")},
-    {"GatherElements", along_axis("gather_elements")},
-    {"GatherND", gather_nd},
-    {"GridSample", grid_sample},
-    {"OneHot", one_hot},
-    {"Pad", pad},
-    {"Reshape", first_operand("reshape")},
-    {"Resize", resize},
-    {"Scatter", scatter("scatter_elements")},
-    {"ScatterElements", scatter("scatter_elements")},
-    {"ScatterND", scatter("scatter_nd")},
-    {"Slice", slice},
-    {"SpaceToDepth", blocks("space_to_depth")},
-    {"Split", split},
-    {"Squeeze", first_operand("reshape")},
-    {"Tile", tile},
-    {"Transpose", transpose},
-    {"Trilu", triangle},
-    {"Unsqueeze", first_operand("reshape")},
-    {"Upsample", resize},
-};
-
 }  // namespace
 
-const Converters& move_converters() { return kConverters; }
+const Converters& move_converters() {
+  static const Converters converters = {
+      {"Concat", concat},
+      {"DepthToSpace", blocks("depth_to_space")},
+      {"Expand", first_operand("broadcast_to")},
+      {"Flatten", first_operand("reshape")},
+      {"Gather", along_axis("take")},
+      {"GatherElements", along_axis("gather_elements")},
+      {"GatherND", gather_nd},
+      {"GridSample", grid_sample},
+      {"OneHot", one_hot},
+      {"Pad", pad},
+      {"Reshape", first_operand("reshape")},
+      {"Resize", resize},
+      {"Scatter", scatter("scatter_elements")},
+      {"ScatterElements", scatter("scatter_elements")},
+      {"ScatterND", scatter("scatter_nd")},
+      {"Slice", slice},
+      {"SpaceToDepth", blocks("space_to_depth")},
+      {"Split", split},
+      {"Squeeze", first_operand("reshape")},
+      {"Tile", tile},
+      {"Transpose", transpose},
+      {"Trilu", triangle},
+      {"Unsqueeze", first_operand("reshape")},
+      {"Upsample", resize},
+  };
+  return converters;
+}
 
 }  // namespace relay_frontend::onnx

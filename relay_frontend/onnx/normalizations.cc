@@ -66,19 +66,20 @@ Converter softmax(const char* op) {
 }
 
 // Made by static initialization, as long as names may become known.
-const Converters kConverters = {
-    {"BatchNormalization", batch_norm},
-    {"GroupNormalization", group_norm},
-    {"LRN", lrn},
-    {"LayerNormalization", trailing_norm("layer_norm")},
-    {"LogSoftmax", softmax("log_softmax")},
-    {"LpNormalization", lp_norm},
-    {"RMSNormalization", trailing_norm("rms_norm")},
-    {"Softmax", softmax("softmax")},
-};
-
 }  // namespace
 
-const Converters& normalization_converters() { return kConverters; }
+const Converters& normalization_converters() {
+  static const Converters converters = {
+      {"BatchNormalization", batch_norm},
+      {"GroupNormalization", group_norm},
+      {"LRN", lrn},
+      {"LayerNormalization", trailing_norm("layer_norm")},
+      {"LogSoftmax", softmax("log_softmax")},
+      {"LpNormalization", lp_norm},
+      {"RMSNormalization", trailing_norm("rms_norm")},
+      {"Softmax", softmax("softmax")},
+  };
+  return converters;
+}
 
 }  // namespace relay_frontend::onnx

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <unordered_map>
 
+#include "relay_frontend/onnx/data_types.h"
 #include "relay_frontend/onnx/protobuf.h"
 #include "relay_frontend/onnx/reader.h"
 
@@ -17,7 +18,6 @@ using Extents = std::vector<std::int64_t>;
 using Type = std::optional<TensorType>;
 
 constexpr std::int64_t kOldestOpset = 9;  // from here on the rules have stayed the same
-constexpr std::int32_t kFloat = 1;
 
 class Typing {
  public:

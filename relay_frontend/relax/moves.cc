@@ -16,14 +16,9 @@ const Name kGather = known("gather_elements");
 const Name kGatherNd = known("gather_nd");
 const Name kGridSample = known("grid_sample");
 const Name kOneHot = known("one_hot");
-const Name kOrder = known("order");
-const Name kPadEdge = known("pad_edge");
-const Name kRepeats = known("repeats");
-const Name kResize = known("resize");
 const Name kReverse = known("reverse");
 const Name kScatterElements = known("scatter_elements");
 const Name kScatterNd = known("scatter_nd");
-const Name kTile = known("tile");
 const Name kTriangle = known("triangle");
 const Name kUpper = known("upper");
 
@@ -123,17 +118,19 @@ Node* pad(Call call) {
   for (std::size_t i = 0; i < flat.size(); i += 2) widths.push_back(flat[i]);
   for (std::size_t i = 1; i < flat.size(); i += 2) widths.push_back(flat[i]);
   const Attrs attrs = one(call, {attr::pad_width, call.context.span(widths)});
-  if (mode != "constant") return call.node(kPadEdge, attrs);
+  if (mode != "constant") return call.node(op::pad_edge, attrs);
   return call.node(op::pad, call.context.with(attrs, {attr::value, call.real("pad_value")}));
 }
 
-Node* tile(Call call) { return call.node(kTile, one(call, {kRepeats, call.ints("repeats")})); }
+Node* tile(Call call) {
+  return call.node(op::tile, one(call, {attr::repeats, call.ints("repeats")}));
+}
 
 Node* repeat(Call call) {
   if (!call.has("axis")) return call.unknown();
   std::vector<Int> repeats(call.rank(), 1);
   repeats[static_cast<std::size_t>(call.axis(call.rank()))] = call.integer("repeats");
-  return call.node(kTile, one(call, {kRepeats, call.context.span(repeats)}));
+  return call.node(op::tile, one(call, {attr::repeats, call.context.span(repeats)}));
 }
 
 // Order of an interpolation; -1 for others.
@@ -146,7 +143,7 @@ Int order(Call call) {
 
 Node* resize(Call call, Text layout) {
   if (call.text("layout") != layout || order(call) < 0) return call.unknown();
-  return call.node(kResize, call.inputs.slice(0, 1), one(call, {kOrder, order(call)}));
+  return call.node(op::resize, call.inputs.slice(0, 1), one(call, {attr::order, order(call)}));
 }
 
 Node* grid_sample(Call call) {
@@ -155,7 +152,7 @@ Node* grid_sample(Call call) {
   // Relax has the coordinates in front, the vocabulary behind.
   Node* behind = permuted(call, call.inputs[1], call.context.ints({0, 2, 3, 1}));
   return call.node(kGridSample, call.context.operands({call.inputs[0], behind}),
-                   one(call, {kOrder, order(call)}));
+                   one(call, {attr::order, order(call)}));
 }
 
 Node* roi_align(Call call) {

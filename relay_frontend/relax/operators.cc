@@ -12,7 +12,7 @@ namespace {
 
 using namespace relax;
 
-Node* plain(Call call) {
+Node* converted_by_name(Call call) {
   const Name* name = plain_operator(Source::relax, call.name);
   return name != nullptr ? call.node(*name) : call.unknown();
 }
@@ -30,7 +30,7 @@ RelaxConverters all_converters() {
 RelaxConverter converter_of(Text name) {
   static const RelaxConverters table = all_converters();
   const auto found = table.find(name);
-  return found != table.end() ? found->second : plain;
+  return found != table.end() ? found->second : converted_by_name;
 }
 
 bool is_always_constant(Text name) {

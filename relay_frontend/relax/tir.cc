@@ -13,11 +13,6 @@ namespace {
 
 using ffi::Kind;
 
-const Name kOrder = known("order");
-const Name kPadEdge = known("pad_edge");
-const Name kRepeats = known("repeats");
-const Name kResize = known("resize");
-const Name kTile = known("tile");
 
 // A body is small; what is not is left to Python.
 constexpr std::size_t kMostParts = 10'000;
@@ -114,7 +109,7 @@ Node* pad(const RelaxCall& call) {
   return call.node(name, context.with(attrs, {attr::value, number(call)}));
 }
 
-Node* tile(const RelaxCall& call) {
+Node* tile_to_shape(const RelaxCall& call) {
   const Ints shape = call.inputs[0]->type.shape, result = call.type.shape;
   if (result.size() < shape.size()) throw Unsupported("a tile to a lower rank");
   const std::size_t leading = result.size() - shape.size();
@@ -124,7 +119,7 @@ Node* tile(const RelaxCall& call) {
     if (extent == 0) throw Unsupported("a tile of nothing");
     repeats.push_back(result[i] / extent);
   }
-  return call.node(kTile, call.context.attrs({{kRepeats, call.context.span(repeats)}}));
+  return call.node(op::tile, call.context.attrs({{attr::repeats, call.context.span(repeats)}}));
 }
 
 // One position is read for the nearest, two for a line, four for a cubic curve.
@@ -132,7 +127,7 @@ Node* resize1d(const RelaxCall& call) {
   const std::size_t reads = loads(call).size();
   if (reads != 1 && reads != 2 && reads != 4) return call.unknown();
   const std::int64_t order = reads == 1 ? 0 : reads == 2 ? 1 : 3;
-  return call.node(kResize, call.context.attrs({{kOrder, order}}));
+  return call.node(op::resize, call.context.attrs({{attr::order, order}}));
 }
 
 Node* unknown(const RelaxCall& call) { return call.unknown(); }
@@ -146,12 +141,12 @@ const RelaxConverters& relax_tir() {
       {"tir.flip", unknown},
       {"tir.maximum", bound<op::maximum>},
       {"tir.minimum", bound<op::minimum>},
-      {"tir.mirror_pad", pad<kPadEdge>},
+      {"tir.mirror_pad", pad<op::pad_edge>},
       {"tir.pad", pad<op::pad>},
-      {"tir.replicate_pad", pad<kPadEdge>},
+      {"tir.replicate_pad", pad<op::pad_edge>},
       {"tir.resize1d", resize1d},
       {"tir.resize3d", unknown},
-      {"tir.tile", tile},
+      {"tir.tile", tile_to_shape},
   };
   return converters;
 }

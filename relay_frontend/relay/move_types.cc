@@ -6,11 +6,9 @@
 
 #include "relay_frontend/relay/types.h"
 
-namespace relay_frontend {
+namespace relay_frontend::relay {
 
 namespace {
-
-using namespace relay;
 
 bool give_shape(Inference& call, const Shape& shape) {
   return call.give(call.context.type(shape, call.operands[0].dtype));
@@ -224,7 +222,7 @@ bool take(Inference& call) {
 
 }  // namespace
 
-const std::unordered_map<Text, Rule>& relay::move_rules() {
+const std::unordered_map<Text, Rule>& move_rules() {
   static const std::unordered_map<Text, Rule> table{
       {"broadcast_to", broadcast_to},
       {"concatenate", concatenate},
@@ -241,4 +239,4 @@ const std::unordered_map<Text, Rule>& relay::move_rules() {
   return table;
 }
 
-}  // namespace relay_frontend
+}  // namespace relay_frontend::relay

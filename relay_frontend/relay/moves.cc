@@ -13,9 +13,6 @@ namespace {
 
 using namespace relay;
 
-const Name kOrder = known("order");
-const Name kPadEdge = known("pad_edge");
-const Name kRepeats = known("repeats");
 const Name kUpper = known("upper");
 
 Node* transpose(Op op, const Converter& self) {
@@ -30,7 +27,7 @@ Node* pad(Op op, const Converter&) {
   const Operands operands = first_operand_of(op);
   const Attrs attrs = op.context.attrs({{attr::pad_width, op.context.span(widths)}});
   if (!op.has("pad_mode") || op.text("pad_mode") != "constant") {
-    return op.node(kPadEdge, operands, attrs);
+    return op.node(op::pad_edge, operands, attrs);
   }
   double value = 0.0;
   if (op.inputs.size() > 1) {
@@ -97,14 +94,14 @@ Node* tile(Op op, const Converter& self) {
   std::vector<Int> repeats;
   if (op.type.rank() > given.size()) repeats.assign(op.type.rank() - given.size(), 1);
   repeats.insert(repeats.end(), given.begin(), given.end());
-  return op.node(self.name, op.context.attrs({{kRepeats, op.context.span(repeats)}}));
+  return op.node(self.name, op.context.attrs({{attr::repeats, op.context.span(repeats)}}));
 }
 
 Node* repeat(Op op, const Converter& self) {
   if (op.is_none("axis")) return op.unknown();
   std::vector<Int> repeats(op.rank(), 1);
   repeats[static_cast<std::size_t>(op.axis())] = op.integer("repeats");
-  return op.node(self.name, op.context.attrs({{kRepeats, op.context.span(repeats)}}));
+  return op.node(self.name, op.context.attrs({{attr::repeats, op.context.span(repeats)}}));
 }
 
 // The order of an interpolation's polynomials; -1 for a method that has none.
@@ -120,7 +117,7 @@ int order_of(Text method) {
 Node* resize(Op op, const Converter& self) {
   const int order = order_of(op.text("method"));
   if (order < 0) return op.unknown();
-  return op.node(self.name, first_operand_of(op), op.context.attrs({{kOrder, order}}));
+  return op.node(self.name, first_operand_of(op), op.context.attrs({{attr::order, order}}));
 }
 
 Node* grid_sample(Op op, const Converter& self) {
@@ -129,7 +126,7 @@ Node* grid_sample(Op op, const Converter& self) {
   if (op.inputs.size() != 2) throw Unsupported("another number of operands");
   Node* grid = components_last(op.context, op.inputs[1], 1);
   return op.node(self.name, op.context.operands({op.inputs[0], grid}),
-                 op.context.attrs({{kOrder, order}}));
+                 op.context.attrs({{attr::order, order}}));
 }
 
 Node* blocks(Op op, const Converter& self) {
@@ -151,42 +148,43 @@ Node* one_hot(Op op, const Converter& self) {
                  op.context.attrs({{attr::axis, op.axis(op.type.rank())}}));
 }
 
-const Converters kConverters{
-    {"broadcast_to_like", {first_operand, op::broadcast_to}},
-    {"concatenate", {along_axis, op::concatenate}},
-    {"contrib_reverse_reshape", {first_operand, op::reshape}},
-    {"expand_dims", {first_operand, op::reshape}},
-    {"gather", {along_axis, known("gather_elements")}},
-    {"gather_nd", {by_positions, known("gather_nd")}},
-    {"image.grid_sample", {grid_sample, known("grid_sample")}},
-    {"image.resize1d", {resize, known("resize")}},
-    {"image.resize2d", {resize, known("resize")}},
-    {"image.resize3d", {resize, known("resize")}},
-    {"nn.batch_flatten", {first_operand, op::reshape}},
-    {"nn.depth_to_space", {blocks, op::depth_to_space}},
-    {"nn.mirror_pad", {pad, op::pad}},
-    {"nn.pad", {pad, op::pad}},
-    {"nn.space_to_depth", {blocks, op::space_to_depth}},
-    {"nn.upsampling", {resize, known("resize")}},
-    {"one_hot", {one_hot, known("one_hot")}},
-    {"repeat", {repeat, known("tile")}},
-    {"reshape", {first_operand, op::reshape}},
-    {"reshape_like", {first_operand, op::reshape}},
-    {"reverse", {along_axis, known("reverse")}},
-    {"scatter_elements", {scatter_elements, known("scatter_elements")}},
-    {"scatter_nd", {by_positions, known("scatter_nd")}},
-    {"split", {split, op::split}},
-    {"squeeze", {first_operand, op::reshape}},
-    {"stack", {along_axis, op::stack, 0, true}},
-    {"strided_slice", {strided_slice, op::slice}},
-    {"take", {take, op::take}},
-    {"tile", {tile, known("tile")}},
-    {"transpose", {transpose, op::transpose}},
-    {"trilu", {triangle, known("triangle")}},
-};
-
 }  // namespace
 
-const Converters& move_converters() { return kConverters; }
+const Converters& move_converters() {
+  static const Converters converters = {
+      {"broadcast_to_like", {first_operand, op::broadcast_to}},
+      {"concatenate", {along_axis, op::concatenate}},
+      {"contrib_reverse_reshape", {first_operand, op::reshape}},
+      {"expand_dims", {first_operand, op::reshape}},
+      {"gather", {along_axis, known("gather_elements")}},
+      {"gather_nd", {by_positions, known("gather_nd")}},
+      {"image.grid_sample", {grid_sample, known("grid_sample")}},
+      {"image.resize1d", {resize, op::resize}},
+      {"image.resize2d", {resize, op::resize}},
+      {"image.resize3d", {resize, op::resize}},
+      {"nn.batch_flatten", {first_operand, op::reshape}},
+      {"nn.depth_to_space", {blocks, op::depth_to_space}},
+      {"nn.mirror_pad", {pad, op::pad}},
+      {"nn.pad", {pad, op::pad}},
+      {"nn.space_to_depth", {blocks, op::space_to_depth}},
+      {"nn.upsampling", {resize, op::resize}},
+      {"one_hot", {one_hot, known("one_hot")}},
+      {"repeat", {repeat, op::tile}},
+      {"reshape", {first_operand, op::reshape}},
+      {"reshape_like", {first_operand, op::reshape}},
+      {"reverse", {along_axis, known("reverse")}},
+      {"scatter_elements", {scatter_elements, known("scatter_elements")}},
+      {"scatter_nd", {by_positions, known("scatter_nd")}},
+      {"split", {split, op::split}},
+      {"squeeze", {first_operand, op::reshape}},
+      {"stack", {along_axis, op::stack, 0, true}},
+      {"strided_slice", {strided_slice, op::slice}},
+      {"take", {take, op::take}},
+      {"tile", {tile, op::tile}},
+      {"transpose", {transpose, op::transpose}},
+      {"trilu", {triangle, known("triangle")}},
+  };
+  return converters;
+}
 
 }  // namespace relay_frontend

@@ -5,11 +5,9 @@
 #include <algorithm>
 #include <string>
 
-namespace relay_frontend {
+namespace relay_frontend::relay {
 
 namespace {
-
-using namespace relay;
 
 // --- Elementwise -------------------------------------------------------------------------------
 
@@ -265,11 +263,15 @@ Rule find_rule(Text name) {
 
 }  // namespace
 
+}  // namespace relay_frontend::relay
+
+namespace relay_frontend {
+
 bool infer_types(Context& context, Text name, const RelayAttributes& attrs,
                  Span<TensorType> operands, ResultTypes& result) {
-  const Rule rule = find_rule(name);
+  const relay::Rule rule = relay::find_rule(name);
   if (rule == nullptr) return false;
-  Inference call{context, attrs, operands, result};
+  relay::Inference call{context, attrs, operands, result};
   return rule(call);
 }
 

@@ -172,10 +172,11 @@ Converters make_converters() {
   return table;
 }
 
-const Converters kConverters = make_converters();
-
 }  // namespace
 
-const Converters& window_converters() { return kConverters; }
+const Converters& window_converters() {
+  static const Converters converters = make_converters();
+  return converters;
+}
 
 }  // namespace relay_frontend
