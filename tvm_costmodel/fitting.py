@@ -108,7 +108,9 @@ def fit_platform(
     }
     with ExitStack() as scratch:
         runs = config.runs or Path(scratch.enter_context(tempfile.TemporaryDirectory()))
-        for spec, chosen in zip(config.predictors, candidates, strict=True):
+        pairs = zip(config.predictors, candidates, strict=True)
+        # What is made of others comes after them: interrupted, no checkpoint lacks its parts.
+        for spec, chosen in sorted(pairs, key=lambda pair: len(pair[1].parts)):
             data = known[chosen.name]
             if metrics[chosen.name] is None:
                 found = _assess(data, chosen, config, RunStore(runs), progress)

@@ -78,6 +78,22 @@ def test_checkpoints_that_are_there_are_kept_or_refused_before_anything_is_fitte
     assert all((home / name / "known-networks").is_dir() for name in ("brp-nas", "nnlp"))
 
 
+def test_an_interrupted_fit_leaves_no_blend_without_its_parts(tmp_path):
+    pytest.importorskip("torch", reason="training needs torch")
+    from tvm_costmodel.fitting import FitConfig, fit_platform  # noqa: PLC0415
+
+    def interrupt(message: str) -> None:
+        if message.endswith("fitting to all 6 networks"):
+            raise KeyboardInterrupt
+
+    options = "preset=paper,width=8,epochs=1"
+    specs = tuple(parse_specs(f"blend[{options}],nar-former-v2[{options}],kernel-sum"))
+    config = FitConfig(predictors=specs, folds=2)
+    with invented_measurements(6) as database, pytest.raises(KeyboardInterrupt):
+        fit_platform(database, PLATFORM.name, tmp_path, config, interrupt)
+    assert not list(platform_directory(PLATFORM.name, tmp_path).glob("blend*"))
+
+
 @pytest.mark.parametrize(
     ("predictors", "message"),
     [
