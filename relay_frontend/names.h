@@ -1,4 +1,4 @@
-// Names of the operators and attributes that rewrites speak of.
+// Names of the operators and attributes that rewrites speak of, and those of several importers.
 
 #pragma once
 
