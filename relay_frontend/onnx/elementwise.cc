@@ -109,30 +109,29 @@ Node* mean_of_operands(const OnnxNode& source) {
 }
 
 // Made by static initialization, as long as names may become known.
+const Converters kElementwise = {
+    {"Cast", cast},
+    {"CastLike", cast},
+    {"Celu", with_alpha("celu", 1.0)},
+    {"Clip", clip},
+    {"DequantizeLinear", quantization("dequantize")},
+    {"Dropout", dropout},
+    {"Elu", with_alpha("elu", 1.0)},
+    {"Gelu", gelu},
+    {"HardSigmoid", hard_sigmoid},
+    {"Identity", first_operand("identity")},
+    {"LeakyRelu", with_alpha("leaky_relu", 0.01)},
+    {"Max", chain("maximum")},
+    {"Mean", mean_of_operands},
+    {"Min", chain("minimum")},
+    {"QuantizeLinear", quantization("quantize")},
+    {"Selu", selu},
+    {"Sum", chain("add")},
+    {"ThresholdedRelu", with_alpha("thresholded_relu", 1.0)},
+};
+
 }  // namespace
 
-const Converters& elementwise_converters() {
-  static const Converters converters = {
-      {"Cast", cast},
-      {"CastLike", cast},
-      {"Celu", with_alpha("celu", 1.0)},
-      {"Clip", clip},
-      {"DequantizeLinear", quantization("dequantize")},
-      {"Dropout", dropout},
-      {"Elu", with_alpha("elu", 1.0)},
-      {"Gelu", gelu},
-      {"HardSigmoid", hard_sigmoid},
-      {"Identity", first_operand("identity")},
-      {"LeakyRelu", with_alpha("leaky_relu", 0.01)},
-      {"Max", chain("maximum")},
-      {"Mean", mean_of_operands},
-      {"Min", chain("minimum")},
-      {"QuantizeLinear", quantization("quantize")},
-      {"Selu", selu},
-      {"Sum", chain("add")},
-      {"ThresholdedRelu", with_alpha("thresholded_relu", 1.0)},
-  };
-  return converters;
-}
+const Converters& elementwise_converters() { return kElementwise; }
 
 }  // namespace relay_frontend::onnx

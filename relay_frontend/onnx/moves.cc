@@ -147,36 +147,35 @@ Node* one_hot(const OnnxNode& source) {
 }
 
 // Made by static initialization, as long as names may become known.
+const Converters kMoves = {
+    {"Concat", concat},
+    {"DepthToSpace", blocks("depth_to_space")},
+    {"Expand", first_operand("broadcast_to")},
+    {"Flatten", first_operand("reshape")},
+    {"Gather", along_axis("take")},
+    {"GatherElements", along_axis("gather_elements")},
+    {"GatherND", gather_nd},
+    {"GridSample", grid_sample},
+    {"OneHot", one_hot},
+    {"Pad", pad},
+    {"Reshape", first_operand("reshape")},
+    {"Resize", resize},
+    {"Scatter", scatter("scatter_elements")},
+    {"ScatterElements", scatter("scatter_elements")},
+    {"ScatterND", scatter("scatter_nd")},
+    {"Slice", slice},
+    {"SpaceToDepth", blocks("space_to_depth")},
+    {"Split", split},
+    {"Squeeze", first_operand("reshape")},
+    {"Tile", tile},
+    {"Transpose", transpose},
+    {"Trilu", triangle},
+    {"Unsqueeze", first_operand("reshape")},
+    {"Upsample", resize},
+};
+
 }  // namespace
 
-const Converters& move_converters() {
-  static const Converters converters = {
-      {"Concat", concat},
-      {"DepthToSpace", blocks("depth_to_space")},
-      {"Expand", first_operand("broadcast_to")},
-      {"Flatten", first_operand("reshape")},
-      {"Gather", along_axis("take")},
-      {"GatherElements", along_axis("gather_elements")},
-      {"GatherND", gather_nd},
-      {"GridSample", grid_sample},
-      {"OneHot", one_hot},
-      {"Pad", pad},
-      {"Reshape", first_operand("reshape")},
-      {"Resize", resize},
-      {"Scatter", scatter("scatter_elements")},
-      {"ScatterElements", scatter("scatter_elements")},
-      {"ScatterND", scatter("scatter_nd")},
-      {"Slice", slice},
-      {"SpaceToDepth", blocks("space_to_depth")},
-      {"Split", split},
-      {"Squeeze", first_operand("reshape")},
-      {"Tile", tile},
-      {"Transpose", transpose},
-      {"Trilu", triangle},
-      {"Unsqueeze", first_operand("reshape")},
-      {"Upsample", resize},
-  };
-  return converters;
-}
+const Converters& move_converters() { return kMoves; }
 
 }  // namespace relay_frontend::onnx

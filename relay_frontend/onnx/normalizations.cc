@@ -66,20 +66,19 @@ Converter softmax(const char* op) {
 }
 
 // Made by static initialization, as long as names may become known.
+const Converters kNormalizations = {
+    {"BatchNormalization", batch_norm},
+    {"GroupNormalization", group_norm},
+    {"LRN", lrn},
+    {"LayerNormalization", trailing_norm("layer_norm")},
+    {"LogSoftmax", softmax("log_softmax")},
+    {"LpNormalization", lp_norm},
+    {"RMSNormalization", trailing_norm("rms_norm")},
+    {"Softmax", softmax("softmax")},
+};
+
 }  // namespace
 
-const Converters& normalization_converters() {
-  static const Converters converters = {
-      {"BatchNormalization", batch_norm},
-      {"GroupNormalization", group_norm},
-      {"LRN", lrn},
-      {"LayerNormalization", trailing_norm("layer_norm")},
-      {"LogSoftmax", softmax("log_softmax")},
-      {"LpNormalization", lp_norm},
-      {"RMSNormalization", trailing_norm("rms_norm")},
-      {"Softmax", softmax("softmax")},
-  };
-  return converters;
-}
+const Converters& normalization_converters() { return kNormalizations; }
 
 }  // namespace relay_frontend::onnx

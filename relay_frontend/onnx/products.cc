@@ -91,19 +91,18 @@ Converter recurrent(const char* op) {
 }
 
 // Made by static initialization, as long as names may become known.
+const Converters kProducts = {
+    {"Attention", attention},
+    {"Einsum", einsum},
+    {"GRU", recurrent("gru")},
+    {"Gemm", gemm},
+    {"LSTM", recurrent("lstm")},
+    {"MatMul", [](const OnnxNode& source) { return source.node(op::matmul); }},
+    {"RNN", recurrent("rnn")},
+};
+
 }  // namespace
 
-const Converters& product_converters() {
-  static const Converters converters = {
-      {"Attention", attention},
-      {"Einsum", einsum},
-      {"GRU", recurrent("gru")},
-      {"Gemm", gemm},
-      {"LSTM", recurrent("lstm")},
-      {"MatMul", [](const OnnxNode& source) { return source.node(op::matmul); }},
-      {"RNN", recurrent("rnn")},
-  };
-  return converters;
-}
+const Converters& product_converters() { return kProducts; }
 
 }  // namespace relay_frontend::onnx

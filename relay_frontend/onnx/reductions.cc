@@ -75,26 +75,25 @@ Node* top_k(const OnnxNode& source) {
 }
 
 // Made by static initialization, as long as names may become known.
+const Converters kReductions = {
+    {"ArgMax", arg("argmax")},
+    {"ArgMin", arg("argmin")},
+    {"CumSum", cumsum},
+    {"ReduceL1", reduction("reduce_l1")},
+    {"ReduceL2", reduction("reduce_l2")},
+    {"ReduceLogSum", reduction("sum", nullptr, "log")},
+    {"ReduceLogSumExp", reduction("logsumexp")},
+    {"ReduceMax", reduction("max")},
+    {"ReduceMean", reduction("mean")},
+    {"ReduceMin", reduction("min")},
+    {"ReduceProd", reduction("prod")},
+    {"ReduceSum", reduction("sum")},
+    {"ReduceSumSquare", reduction("sum", "square")},
+    {"TopK", top_k},
+};
+
 }  // namespace
 
-const Converters& reduction_converters() {
-  static const Converters converters = {
-      {"ArgMax", arg("argmax")},
-      {"ArgMin", arg("argmin")},
-      {"CumSum", cumsum},
-      {"ReduceL1", reduction("reduce_l1")},
-      {"ReduceL2", reduction("reduce_l2")},
-      {"ReduceLogSum", reduction("sum", nullptr, "log")},
-      {"ReduceLogSumExp", reduction("logsumexp")},
-      {"ReduceMax", reduction("max")},
-      {"ReduceMean", reduction("mean")},
-      {"ReduceMin", reduction("min")},
-      {"ReduceProd", reduction("prod")},
-      {"ReduceSum", reduction("sum")},
-      {"ReduceSumSquare", reduction("sum", "square")},
-      {"TopK", top_k},
-  };
-  return converters;
-}
+const Converters& reduction_converters() { return kReductions; }
 
 }  // namespace relay_frontend::onnx

@@ -53,34 +53,33 @@ Node* of_integers(Op op, const Converter& self) {
   return op.node(self.name, op.inputs.slice(0, self.count));
 }
 
+const Converters kElementwise{
+    {"cast_like", {first_operand, op::cast}},
+    {"celu", {with_alpha, known("celu")}},
+    {"clip", {clip, op::clip}},
+    {"nn.bias_add", {bias_add, op::add}},
+    {"nn.dropout", {first_operand, op::identity}},
+    {"nn.leaky_relu", {with_alpha, known("leaky_relu")}},
+    {"nn.prelu", {prelu, known("prelu")}},
+    {"qnn.abs", {of_integers, known("abs"), 1}},
+    {"qnn.add", {of_integers, op::add, 2}},
+    {"qnn.dequantize", {quantization, known("dequantize")}},
+    {"qnn.erf", {of_integers, known("erf"), 1}},
+    {"qnn.exp", {of_integers, known("exp"), 1}},
+    {"qnn.hardswish", {of_integers, known("hard_swish"), 1}},
+    {"qnn.log", {of_integers, known("log"), 1}},
+    {"qnn.mul", {of_integers, op::multiply, 2}},
+    {"qnn.quantize", {quantization, known("quantize")}},
+    {"qnn.requantize", {requantization, known("quantize")}},
+    {"qnn.rsqrt", {of_integers, known("rsqrt"), 1}},
+    {"qnn.sigmoid", {of_integers, known("sigmoid"), 1}},
+    {"qnn.sqrt", {of_integers, known("sqrt"), 1}},
+    {"qnn.subtract", {of_integers, op::subtract, 2}},
+    {"qnn.tanh", {of_integers, known("tanh"), 1}},
+};
+
 }  // namespace
 
-const Converters& elementwise_converters() {
-  static const Converters converters = {
-      {"cast_like", {first_operand, op::cast}},
-      {"celu", {with_alpha, known("celu")}},
-      {"clip", {clip, op::clip}},
-      {"nn.bias_add", {bias_add, op::add}},
-      {"nn.dropout", {first_operand, op::identity}},
-      {"nn.leaky_relu", {with_alpha, known("leaky_relu")}},
-      {"nn.prelu", {prelu, known("prelu")}},
-      {"qnn.abs", {of_integers, known("abs"), 1}},
-      {"qnn.add", {of_integers, op::add, 2}},
-      {"qnn.dequantize", {quantization, known("dequantize")}},
-      {"qnn.erf", {of_integers, known("erf"), 1}},
-      {"qnn.exp", {of_integers, known("exp"), 1}},
-      {"qnn.hardswish", {of_integers, known("hard_swish"), 1}},
-      {"qnn.log", {of_integers, known("log"), 1}},
-      {"qnn.mul", {of_integers, op::multiply, 2}},
-      {"qnn.quantize", {quantization, known("quantize")}},
-      {"qnn.requantize", {requantization, known("quantize")}},
-      {"qnn.rsqrt", {of_integers, known("rsqrt"), 1}},
-      {"qnn.sigmoid", {of_integers, known("sigmoid"), 1}},
-      {"qnn.sqrt", {of_integers, known("sqrt"), 1}},
-      {"qnn.subtract", {of_integers, op::subtract, 2}},
-      {"qnn.tanh", {of_integers, known("tanh"), 1}},
-  };
-  return converters;
-}
+const Converters& elementwise_converters() { return kElementwise; }
 
 }  // namespace relay_frontend

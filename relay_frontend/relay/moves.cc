@@ -148,43 +148,42 @@ Node* one_hot(Op op, const Converter& self) {
                  op.context.attrs({{attr::axis, op.axis(op.type.rank())}}));
 }
 
+const Converters kMoves{
+    {"broadcast_to_like", {first_operand, op::broadcast_to}},
+    {"concatenate", {along_axis, op::concatenate}},
+    {"contrib_reverse_reshape", {first_operand, op::reshape}},
+    {"expand_dims", {first_operand, op::reshape}},
+    {"gather", {along_axis, known("gather_elements")}},
+    {"gather_nd", {by_positions, known("gather_nd")}},
+    {"image.grid_sample", {grid_sample, known("grid_sample")}},
+    {"image.resize1d", {resize, op::resize}},
+    {"image.resize2d", {resize, op::resize}},
+    {"image.resize3d", {resize, op::resize}},
+    {"nn.batch_flatten", {first_operand, op::reshape}},
+    {"nn.depth_to_space", {blocks, op::depth_to_space}},
+    {"nn.mirror_pad", {pad, op::pad}},
+    {"nn.pad", {pad, op::pad}},
+    {"nn.space_to_depth", {blocks, op::space_to_depth}},
+    {"nn.upsampling", {resize, op::resize}},
+    {"one_hot", {one_hot, known("one_hot")}},
+    {"repeat", {repeat, op::tile}},
+    {"reshape", {first_operand, op::reshape}},
+    {"reshape_like", {first_operand, op::reshape}},
+    {"reverse", {along_axis, known("reverse")}},
+    {"scatter_elements", {scatter_elements, known("scatter_elements")}},
+    {"scatter_nd", {by_positions, known("scatter_nd")}},
+    {"split", {split, op::split}},
+    {"squeeze", {first_operand, op::reshape}},
+    {"stack", {along_axis, op::stack, 0, true}},
+    {"strided_slice", {strided_slice, op::slice}},
+    {"take", {take, op::take}},
+    {"tile", {tile, op::tile}},
+    {"transpose", {transpose, op::transpose}},
+    {"trilu", {triangle, known("triangle")}},
+};
+
 }  // namespace
 
-const Converters& move_converters() {
-  static const Converters converters = {
-      {"broadcast_to_like", {first_operand, op::broadcast_to}},
-      {"concatenate", {along_axis, op::concatenate}},
-      {"contrib_reverse_reshape", {first_operand, op::reshape}},
-      {"expand_dims", {first_operand, op::reshape}},
-      {"gather", {along_axis, known("gather_elements")}},
-      {"gather_nd", {by_positions, known("gather_nd")}},
-      {"image.grid_sample", {grid_sample, known("grid_sample")}},
-      {"image.resize1d", {resize, op::resize}},
-      {"image.resize2d", {resize, op::resize}},
-      {"image.resize3d", {resize, op::resize}},
-      {"nn.batch_flatten", {first_operand, op::reshape}},
-      {"nn.depth_to_space", {blocks, op::depth_to_space}},
-      {"nn.mirror_pad", {pad, op::pad}},
-      {"nn.pad", {pad, op::pad}},
-      {"nn.space_to_depth", {blocks, op::space_to_depth}},
-      {"nn.upsampling", {resize, op::resize}},
-      {"one_hot", {one_hot, known("one_hot")}},
-      {"repeat", {repeat, op::tile}},
-      {"reshape", {first_operand, op::reshape}},
-      {"reshape_like", {first_operand, op::reshape}},
-      {"reverse", {along_axis, known("reverse")}},
-      {"scatter_elements", {scatter_elements, known("scatter_elements")}},
-      {"scatter_nd", {by_positions, known("scatter_nd")}},
-      {"split", {split, op::split}},
-      {"squeeze", {first_operand, op::reshape}},
-      {"stack", {along_axis, op::stack, 0, true}},
-      {"strided_slice", {strided_slice, op::slice}},
-      {"take", {take, op::take}},
-      {"tile", {tile, op::tile}},
-      {"transpose", {transpose, op::transpose}},
-      {"trilu", {triangle, known("triangle")}},
-  };
-  return converters;
-}
+const Converters& move_converters() { return kMoves; }
 
 }  // namespace relay_frontend

@@ -36,21 +36,20 @@ Node* lrn(Op op, const Converter& self) {
   return op.node(self.name, op.context.attrs({{attr::size, op.integer("size")}}));
 }
 
+const Converters kNormalizations{
+    {"nn.batch_norm", {batch_norm, op::batch_norm}},
+    {"nn.fast_softmax", {along_axis, op::softmax}},
+    {"nn.group_norm", {group_norm, op::group_norm}},
+    {"nn.instance_norm", {instance_norm, op::instance_norm}},
+    {"nn.l2_normalize", {l2_normalize, known("l2_normalize")}},
+    {"nn.layer_norm", {layer_norm, op::layer_norm}},
+    {"nn.log_softmax", {along_axis, known("log_softmax")}},
+    {"nn.lrn", {lrn, op::lrn}},
+    {"nn.softmax", {along_axis, op::softmax}},
+};
+
 }  // namespace
 
-const Converters& normalization_converters() {
-  static const Converters converters = {
-      {"nn.batch_norm", {batch_norm, op::batch_norm}},
-      {"nn.fast_softmax", {along_axis, op::softmax}},
-      {"nn.group_norm", {group_norm, op::group_norm}},
-      {"nn.instance_norm", {instance_norm, op::instance_norm}},
-      {"nn.l2_normalize", {l2_normalize, known("l2_normalize")}},
-      {"nn.layer_norm", {layer_norm, op::layer_norm}},
-      {"nn.log_softmax", {along_axis, known("log_softmax")}},
-      {"nn.lrn", {lrn, op::lrn}},
-      {"nn.softmax", {along_axis, op::softmax}},
-  };
-  return converters;
-}
+const Converters& normalization_converters() { return kNormalizations; }
 
 }  // namespace relay_frontend

@@ -48,18 +48,17 @@ Node* einsum(Op op, const Converter& self) {
   return op.node(self.name, op.context.attrs({{attr::equation, op.text("equation")}}));
 }
 
+const Converters kProducts{
+    {"einsum", {einsum, known("einsum")}},
+    {"nn.batch_matmul", {product, op::matmul}},
+    {"nn.dense", {dense, op::matmul}},
+    {"nn.matmul", {product, op::matmul}},
+    {"qnn.batch_matmul", {dense, op::matmul}},
+    {"qnn.dense", {dense, op::matmul}},
+};
+
 }  // namespace
 
-const Converters& product_converters() {
-  static const Converters converters = {
-      {"einsum", {einsum, known("einsum")}},
-      {"nn.batch_matmul", {product, op::matmul}},
-      {"nn.dense", {dense, op::matmul}},
-      {"nn.matmul", {product, op::matmul}},
-      {"qnn.batch_matmul", {dense, op::matmul}},
-      {"qnn.dense", {dense, op::matmul}},
-  };
-  return converters;
-}
+const Converters& product_converters() { return kProducts; }
 
 }  // namespace relay_frontend

@@ -57,22 +57,21 @@ Node* top_k(Op op, const Converter&) {
   return op.node(op::item, op.context.operands({base}), op.context.attrs({{attr::index, 1}}));
 }
 
+const Converters kReductions{
+    {"argmax", {arg_reduction, op::argmax}},
+    {"argmin", {arg_reduction, op::argmin}},
+    {"cumsum", {cumsum, known("cumsum")}},
+    {"max", {reduction, op::max}},
+    {"mean", {reduction, op::mean}},
+    {"min", {reduction, op::min}},
+    {"prod", {reduction, known("prod")}},
+    {"sum", {reduction, op::sum}},
+    {"topk", {top_k, op::top_k}},
+    {"variance", {reduction, known("variance")}},
+};
+
 }  // namespace
 
-const Converters& reduction_converters() {
-  static const Converters converters = {
-      {"argmax", {arg_reduction, op::argmax}},
-      {"argmin", {arg_reduction, op::argmin}},
-      {"cumsum", {cumsum, known("cumsum")}},
-      {"max", {reduction, op::max}},
-      {"mean", {reduction, op::mean}},
-      {"min", {reduction, op::min}},
-      {"prod", {reduction, known("prod")}},
-      {"sum", {reduction, op::sum}},
-      {"topk", {top_k, op::top_k}},
-      {"variance", {reduction, known("variance")}},
-  };
-  return converters;
-}
+const Converters& reduction_converters() { return kReductions; }
 
 }  // namespace relay_frontend

@@ -172,11 +172,10 @@ Converters make_converters() {
   return table;
 }
 
+const Converters kWindows = make_converters();
+
 }  // namespace
 
-const Converters& window_converters() {
-  static const Converters converters = make_converters();
-  return converters;
-}
+const Converters& window_converters() { return kWindows; }
 
 }  // namespace relay_frontend
