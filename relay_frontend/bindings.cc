@@ -205,6 +205,7 @@ void configure(const Pairs& operators, const Pairs& dtypes, const Pairs& categor
   }
   reset_patterns(commutative);
   for (const nb::tuple& row : patterns) add_pattern(to_text(row[0]), to_text(row[1]));
+  complete_known_names();
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "relay_frontend/node.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "relay_frontend/vocabulary.h"
 
@@ -13,6 +14,7 @@ namespace {
 struct KnownNames {
   std::unordered_map<Text, Name> ids;
   std::vector<std::unique_ptr<std::string>> texts;
+  bool complete = false;
 };
 
 KnownNames& known_names() {
@@ -48,12 +50,15 @@ std::int64_t first_index(std::int64_t start, std::int64_t step, std::int64_t ext
 
 Name known(Text text) {
   KnownNames& names = known_names();
+  if (names.complete) throw std::logic_error("known() after configure: " + std::string(text));
   if (auto found = names.ids.find(text); found != names.ids.end()) return found->second;
   const Name name{static_cast<std::uint32_t>(names.texts.size())};
   names.texts.push_back(std::make_unique<std::string>(text));
   names.ids.emplace(*names.texts.back(), name);
   return name;
 }
+
+void complete_known_names() { known_names().complete = true; }
 
 // --- Types -------------------------------------------------------------------------------------
 

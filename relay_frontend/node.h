@@ -107,8 +107,12 @@ struct Name {
 
 // The id of a name that the sources of this library spell out, or that the vocabulary has. To be
 // called during static initialization and from configure only: `static const Name kAxis =
-// known("axis");` at namespace scope.
+// known("axis");` at namespace scope. Later it throws std::logic_error, since networks may be read
+// on several threads.
 Name known(Text text);
+
+// No more names are known: configure ends with it.
+void complete_known_names();
 
 namespace op {
 inline const Name input = known("input");

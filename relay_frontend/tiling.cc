@@ -85,7 +85,8 @@ Tile tile(const Operator& op, std::int64_t lanes, std::int64_t rows) {
 }
 
 double stalls(double operations, std::int64_t rows) {
-  return operations * (static_cast<double>(std::max(rows, kInFlight)) / static_cast<double>(rows) - 1);
+  const double in_flight = static_cast<double>(std::max(rows, kInFlight));
+  return operations * (in_flight / static_cast<double>(rows) - 1);
 }
 
 }  // namespace relay_frontend

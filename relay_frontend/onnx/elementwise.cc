@@ -12,16 +12,14 @@ namespace relay_frontend::onnx {
 
 namespace {
 
-const Name kAlpha = known("alpha");
 const Name kBeta = known("beta");
-const Name kGelu = known("gelu");
 const Name kHardSigmoid = known("hard_sigmoid");
 const Name kSelu = known("selu");
 
 Converter with_alpha(const char* op, double otherwise) {
   return [name = known(op), otherwise](const OnnxNode& source) {
     return source.node(name,
-                       source.context.attrs({{kAlpha, source.real("alpha", otherwise)}}));
+                       source.context.attrs({{attr::alpha, source.real("alpha", otherwise)}}));
   };
 }
 
@@ -40,11 +38,11 @@ Node* clip(const OnnxNode& source) {
 
 Node* gelu(const OnnxNode& source) {
   const bool approximate = source.text("approximate", "none") == "tanh";
-  return source.node(kGelu, source.context.attrs({{attr::approximate, approximate}}));
+  return source.node(op::gelu, source.context.attrs({{attr::approximate, approximate}}));
 }
 
 Node* hard_sigmoid(const OnnxNode& source) {
-  return source.node(kHardSigmoid, source.context.attrs({{kAlpha, source.real("alpha", 0.2)},
+  return source.node(kHardSigmoid, source.context.attrs({{attr::alpha, source.real("alpha", 0.2)},
                                                          {kBeta, source.real("beta", 0.5)}}));
 }
 

@@ -10,13 +10,6 @@ namespace relay_frontend::onnx {
 
 namespace {
 
-const Name kGatherNd = known("gather_nd");
-const Name kGridSample = known("grid_sample");
-const Name kOneHot = known("one_hot");
-const Name kScatterNd = known("scatter_nd");
-const Name kTriangle = known("triangle");
-const Name kUpper = known("upper");
-
 Converter along_axis(const char* op) {
   return [name = known(op)](const OnnxNode& source) {
     return source.node(name, source.context.attrs({{attr::axis, source.axis(0)}}));
@@ -24,13 +17,13 @@ Converter along_axis(const char* op) {
 }
 
 Node* gather_nd(const OnnxNode& source) {
-  return source.integer("batch_dims", 0) != 0 ? source.unknown() : source.node(kGatherNd);
+  return source.integer("batch_dims", 0) != 0 ? source.unknown() : source.node(op::gather_nd);
 }
 
 Converter scatter(const char* op) {
   return [name = known(op)](const OnnxNode& source) {
     if (source.text("reduction", "none") != "none") return source.unknown();
-    if (name == kScatterNd) return source.node(name);
+    if (name == op::scatter_nd) return source.node(name);
     return source.node(name, source.context.attrs({{attr::axis, source.axis(0)}}));
   };
 }
@@ -87,7 +80,7 @@ Node* resize(const OnnxNode& source) {
 Node* grid_sample(const OnnxNode& source) {
   const std::optional<std::int64_t> order = interpolation_order(source.text("mode", "linear"));
   if (!order) return source.unknown();
-  return source.node(kGridSample, source.context.attrs({{attr::order, *order}}));
+  return source.node(op::grid_sample, source.context.attrs({{attr::order, *order}}));
 }
 
 Node* pad(const OnnxNode& source) {
@@ -138,11 +131,12 @@ Node* triangle(const OnnxNode& source) {
   if (!k && source.is_given(1)) return source.unknown();
   const bool upper = source.integer("upper", 1) != 0;
   const std::int64_t diagonal = k && !k->empty() ? k->front() : 0;
-  return on_data(source, kTriangle, source.context.attrs({{kUpper, upper}, {attr::k, diagonal}}));
+  return on_data(source, op::triangle,
+                 source.context.attrs({{attr::upper, upper}, {attr::k, diagonal}}));
 }
 
 Node* one_hot(const OnnxNode& source) {
-  return on_data(source, kOneHot,
+  return on_data(source, op::one_hot,
                  source.context.attrs({{attr::axis, result_axis(source, -1)}}));
 }
 

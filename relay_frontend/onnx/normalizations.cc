@@ -8,8 +8,6 @@ namespace relay_frontend::onnx {
 
 namespace {
 
-const Name kL2Normalize = known("l2_normalize");
-
 Node* batch_norm(const OnnxNode& source) {
   const bool training = source.integer("training_mode", 0) != 0;
   return training ? source.unknown() : source.node(op::batch_norm);
@@ -31,7 +29,7 @@ Node* group_norm(const OnnxNode& source) {
 Node* lp_norm(const OnnxNode& source) {
   if (source.integer("p", 2) != 2) return source.unknown();
   const Ints axes = source.context.ints({source.axis(-1)});
-  return source.node(kL2Normalize, source.context.attrs({{attr::axes, axes}}));
+  return source.node(op::l2_normalize, source.context.attrs({{attr::axes, axes}}));
 }
 
 Node* lrn(const OnnxNode& source) {

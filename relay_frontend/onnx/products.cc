@@ -10,8 +10,6 @@ namespace relay_frontend::onnx {
 
 namespace {
 
-const Name kEinsum = known("einsum");
-
 Node* transposed(const OnnxNode& source, Node* matrix) {
   Context& context = source.context;
   Extents shape(matrix->type.shape.begin(), matrix->type.shape.end());
@@ -54,7 +52,7 @@ Node* gemm(const OnnxNode& source) {
 
 Node* einsum(const OnnxNode& source) {
   const Text equation = source.context.text(source.text("equation", ""));
-  return source.node(kEinsum, source.context.attrs({{attr::equation, equation}}));
+  return source.node(op::einsum, source.context.attrs({{attr::equation, equation}}));
 }
 
 // Heads as a dimension, nothing kept from before, no cap on the scores: else unknown.

@@ -11,8 +11,6 @@ namespace relay_frontend::onnx {
 
 namespace {
 
-const Name kCumsum = known("cumsum");
-
 Extents reduced_axes(const OnnxNode& source, const std::optional<Ints>& axes) {
   Extents chosen;
   if (axes && !axes->empty()) {
@@ -64,7 +62,7 @@ Node* cumsum(const OnnxNode& source) {
     return source.unknown();
   }
   const std::int64_t chosen = floor_mod(axis->front(), source.rank());
-  return on_data(source, kCumsum, source.context.attrs({{attr::axis, chosen}}));
+  return on_data(source, op::cumsum, source.context.attrs({{attr::axis, chosen}}));
 }
 
 Node* top_k(const OnnxNode& source) {

@@ -14,14 +14,12 @@ using Extents = std::vector<std::int64_t>;
 
 constexpr std::size_t kRanks = 3;
 
-const Name kConv[kRanks] = {known("conv1d"), known("conv2d"), known("conv3d")};
-const Name kConvTranspose[kRanks] = {known("conv1d_transpose"), known("conv2d_transpose"),
-                                     known("conv3d_transpose")};
-const Name kMaxPool[kRanks] = {known("max_pool1d"), known("max_pool2d"), known("max_pool3d")};
-const Name kAvgPool[kRanks] = {known("avg_pool1d"), known("avg_pool2d"), known("avg_pool3d")};
+const Name kConv[kRanks] = {op::conv1d, op::conv2d, op::conv3d};
+const Name kConvTranspose[kRanks] = {op::conv1d_transpose, op::conv2d_transpose,
+                                     op::conv3d_transpose};
+const Name kMaxPool[kRanks] = {op::max_pool1d, op::max_pool2d, op::max_pool3d};
+const Name kAvgPool[kRanks] = {op::avg_pool1d, op::avg_pool2d, op::avg_pool3d};
 
-const Name kDilation = known("dilation");
-const Name kCountIncludePad = known("count_include_pad");
 const Name kLpReductions[] = {known("reduce_l1"), known("reduce_l2")};
 
 // Extents of the operand behind batch and channels.
@@ -95,7 +93,7 @@ Node* conv(const OnnxNode& source) {
   return source.node(kConv[rank - 1], source.context.attrs({{attr::kernel_size, window.kernel_size},
                                                             {attr::strides, window.strides},
                                                             {attr::padding, window.padding},
-                                                            {kDilation, window.dilation},
+                                                            {attr::dilation, window.dilation},
                                                             {attr::groups, groups}}));
 }
 
@@ -130,7 +128,7 @@ Node* conv_transpose(const OnnxNode& source) {
       source.context.attrs({{attr::kernel_size, window.kernel_size},
                             {attr::strides, window.strides},
                             {attr::padding, window.padding},
-                            {kDilation, window.dilation},
+                            {attr::dilation, window.dilation},
                             {attr::groups, source.integer("group", 1)}}));
 }
 
@@ -149,7 +147,7 @@ Converter pool(const Name* ops) {
                                         {attr::padding, window.padding}});
     if (ops == kAvgPool) {
       const bool counts = source.integer("count_include_pad", 0) != 0;
-      attrs = source.context.with(attrs, {kCountIncludePad, counts});
+      attrs = source.context.with(attrs, {attr::count_include_pad, counts});
     }
     return source.node(ops[rank - 1], attrs);
   };

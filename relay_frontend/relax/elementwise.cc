@@ -9,11 +9,6 @@ namespace {
 
 using namespace relax;
 
-const Name kAlpha = known("alpha");
-const Name kDequantize = known("dequantize");
-const Name kGelu = known("gelu");
-const Name kLeakyRelu = known("leaky_relu");
-const Name kQuantize = known("quantize");
 const Name kSoftplus = known("softplus");
 
 Node* identity(Call call) { return call.inputs[0]; }
@@ -25,11 +20,11 @@ Node* clip(Call call) {
 }
 
 Node* gelu(Call call) {
-  return call.node(kGelu, one(call, {attr::approximate, call.name == "nn.gelu_tanh"}));
+  return call.node(op::gelu, one(call, {attr::approximate, call.name == "nn.gelu_tanh"}));
 }
 
 Node* leaky_relu(Call call) {
-  return call.node(kLeakyRelu, one(call, {kAlpha, call.real("alpha")}));
+  return call.node(op::leaky_relu, one(call, {attr::alpha, call.real("alpha")}));
 }
 
 Node* softplus(Call call) {
@@ -48,14 +43,14 @@ Node* quantization(Call call) {
 const RelaxConverters& relax_elementwise() {
   static const RelaxConverters converters = {
       {"clip", clip},
-      {"dequantize", quantization<kDequantize>},
+      {"dequantize", quantization<op::dequantize>},
       {"hint_on_device", identity},
       {"nn.dropout", identity},
       {"nn.gelu", gelu},
       {"nn.gelu_tanh", gelu},
       {"nn.leakyrelu", leaky_relu},
       {"nn.softplus", softplus},
-      {"quantize", quantization<kQuantize>},
+      {"quantize", quantization<op::quantize>},
       {"to_vdevice", identity},
       {"wrap_param", identity},
   };

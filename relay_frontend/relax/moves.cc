@@ -12,16 +12,6 @@ namespace {
 
 using namespace relax;
 
-const Name kGather = known("gather_elements");
-const Name kGatherNd = known("gather_nd");
-const Name kGridSample = known("grid_sample");
-const Name kOneHot = known("one_hot");
-const Name kReverse = known("reverse");
-const Name kScatterElements = known("scatter_elements");
-const Name kScatterNd = known("scatter_nd");
-const Name kTriangle = known("triangle");
-const Name kUpper = known("upper");
-
 template <const Name& name>
 Node* first_operand(Call call) {
   return call.node(name, call.inputs.slice(0, 1));
@@ -45,16 +35,16 @@ Node* index_tensor(Call call) {
 }
 
 Node* gather_nd(Call call) {
-  return call.integer("batch_dims") != 0 ? call.unknown() : call.node(kGatherNd);
+  return call.integer("batch_dims") != 0 ? call.unknown() : call.node(op::gather_nd);
 }
 
 Node* scatter_elements(Call call) {
-  return call.text("reduction") == "update" ? operand_axis<kScatterElements>(call)
+  return call.text("reduction") == "update" ? operand_axis<op::scatter_elements>(call)
                                             : call.unknown();
 }
 
 Node* scatter_nd(Call call) {
-  return call.text("reduction") == "update" ? call.node(kScatterNd) : call.unknown();
+  return call.text("reduction") == "update" ? call.node(op::scatter_nd) : call.unknown();
 }
 
 Node* slice(Call call, const std::vector<Int>& begin, const std::vector<Int>& strides) {
@@ -151,7 +141,7 @@ Node* grid_sample(Call call) {
   if (call.inputs.size() != 2) throw Unsupported("a sampling without its grid");
   // Relax has the coordinates in front, the vocabulary behind.
   Node* behind = permuted(call, call.inputs[1], call.context.ints({0, 2, 3, 1}));
-  return call.node(kGridSample, call.context.operands({call.inputs[0], behind}),
+  return call.node(op::grid_sample, call.context.operands({call.inputs[0], behind}),
                    one(call, {attr::order, order(call)}));
 }
 
@@ -166,13 +156,13 @@ Node* pixel_shuffle(Call call) {
 
 Node* triangle(Call call) {
   const Attrs attrs =
-      call.context.attrs({{kUpper, call.name == "triu"}, {attr::k, call.number(1).integer()}});
-  return call.node(kTriangle, call.inputs.slice(0, 1), attrs);
+      call.context.attrs({{attr::upper, call.name == "triu"}, {attr::k, call.number(1).integer()}});
+  return call.node(op::triangle, call.inputs.slice(0, 1), attrs);
 }
 
 Node* one_hot(Call call) {
   const Int axis = call.axis(call.type.rank());
-  return call.node(kOneHot, call.inputs.slice(0, 1), one(call, {attr::axis, axis}));
+  return call.node(op::one_hot, call.inputs.slice(0, 1), one(call, {attr::axis, axis}));
 }
 
 }  // namespace
@@ -184,8 +174,8 @@ const RelaxConverters& relax_moves() {
       {"dynamic_strided_slice", dynamic_strided_slice},
       {"expand_dims", first_operand<op::reshape>},
       {"flatten", first_operand<op::reshape>},
-      {"flip", operand_axis<kReverse>},
-      {"gather_elements", operand_axis<kGather>},
+      {"flip", operand_axis<op::reverse>},
+      {"gather_elements", operand_axis<op::gather_elements>},
       {"gather_nd", gather_nd},
       {"image.grid_sample", grid_sample},
       {"image.resize2d", [](Call call) { return resize(call, "NCHW"); }},

@@ -11,7 +11,6 @@ namespace {
 
 using namespace relax;
 
-const Name kLogSoftmax = known("log_softmax");
 const Name kRmsNorm = known("rms_norm");
 
 Node* batch_norm(Call call) {
@@ -47,7 +46,7 @@ const RelaxConverters& relax_normalizations() {
       {"nn.group_norm", group_norm},
       {"nn.instance_norm", instance_norm},
       {"nn.layer_norm", trailing_norm<op::layer_norm>},
-      {"nn.log_softmax", operand_axis<kLogSoftmax>},
+      {"nn.log_softmax", operand_axis<op::log_softmax>},
       {"nn.rms_norm", trailing_norm<kRmsNorm>},
       {"nn.softmax", operand_axis<op::softmax>},
   };

@@ -12,7 +12,6 @@ namespace {
 
 using namespace relax;
 
-const Name kEinsum = known("einsum");
 const Name kGru = known("gru");
 const Name kLstm = known("lstm");
 const Name kRnn = known("rnn");
@@ -23,7 +22,7 @@ Node* simple(Call call) {
 }
 
 Node* einsum(Call call) {
-  return call.node(kEinsum, one(call, {attr::equation, call.text("subscripts")}));
+  return call.node(op::einsum, one(call, {attr::equation, call.text("subscripts")}));
 }
 
 // A layer as relay_frontend/torch/recurrent.py writes it.

@@ -11,10 +11,6 @@ namespace {
 
 using namespace relax;
 
-const Name kCumsum = known("cumsum");
-const Name kProd = known("prod");
-const Name kVariance = known("variance");
-
 template <const Name& name>
 Node* reduction(Call call) {
   const std::vector<Int> axes = call.has("axis") ? sorted(positive(call, call.ints("axis")))
@@ -38,8 +34,8 @@ Node* arg_reduction(Call call) {
 
 Node* cumsum(Call call) {
   if (call.boolean("exclusive")) return call.unknown();
-  if (call.has("axis")) return operand_axis<kCumsum>(call);
-  return call.node(kCumsum, call.context.operands({flat(call)}), one(call, {attr::axis, 0}));
+  if (call.has("axis")) return operand_axis<op::cumsum>(call);
+  return call.node(op::cumsum, call.context.operands({flat(call)}), one(call, {attr::axis, 0}));
 }
 
 // The values first, also where the call gives the positions alone.
@@ -66,10 +62,10 @@ const RelaxConverters& relax_reductions() {
       {"max", reduction<op::max>},
       {"mean", reduction<op::mean>},
       {"min", reduction<op::min>},
-      {"prod", reduction<kProd>},
+      {"prod", reduction<op::prod>},
       {"sum", reduction<op::sum>},
       {"topk", top_k},
-      {"variance", reduction<kVariance>},
+      {"variance", reduction<op::variance>},
   };
   return converters;
 }

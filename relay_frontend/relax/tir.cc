@@ -13,7 +13,6 @@ namespace {
 
 using ffi::Kind;
 
-
 // A body is small; what is not is left to Python.
 constexpr std::size_t kMostParts = 10'000;
 

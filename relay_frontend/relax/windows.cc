@@ -10,18 +10,15 @@ namespace relay_frontend {
 
 namespace {
 
-const Name kCountIncludePad = known("count_include_pad");
-const Name kDilation = known("dilation");
-
 const Text kData[] = {"", "NCW", "NCHW", "NCDHW"};
 const Text kKernel[] = {"", "OIW", "OIHW", "OIDHW"};
 const Text kTransposedKernel[] = {"", "IOW", "IOHW", "IODHW"};
 
-const Name kConv[] = {op::input, known("conv1d"), known("conv2d"), known("conv3d")};
-const Name kTransposedConv[] = {op::input, known("conv1d_transpose"), known("conv2d_transpose"),
-                                known("conv3d_transpose")};
-const Name kAvgPool[] = {op::input, known("avg_pool1d"), known("avg_pool2d"), known("avg_pool3d")};
-const Name kMaxPool[] = {op::input, known("max_pool1d"), known("max_pool2d"), known("max_pool3d")};
+const Name kConv[] = {op::input, op::conv1d, op::conv2d, op::conv3d};
+const Name kTransposedConv[] = {op::input, op::conv1d_transpose, op::conv2d_transpose,
+                                op::conv3d_transpose};
+const Name kAvgPool[] = {op::input, op::avg_pool1d, op::avg_pool2d, op::avg_pool3d};
+const Name kMaxPool[] = {op::input, op::max_pool1d, op::max_pool2d, op::max_pool3d};
 
 Attr strides(const RelaxCall& call) { return {attr::strides, call.ints("strides")}; }
 Attr padding(const RelaxCall& call) { return {attr::padding, call.ints("padding")}; }
@@ -36,7 +33,7 @@ Node* conv(const RelaxCall& call) {
       call.context.attrs({{attr::kernel_size, call.inputs[1]->type.shape.slice(2)},
                           strides(call),
                           padding(call),
-                          {kDilation, call.ints("dilation")},
+                          {attr::dilation, call.ints("dilation")},
                           {attr::groups, call.integer("groups")}});
   return call.node(transposed ? kTransposedConv[rank] : kConv[rank], attrs);
 }
@@ -50,7 +47,7 @@ Node* pool(const RelaxCall& call) {
       {{attr::kernel_size, call.ints("pool_size")}, strides(call), padding(call)});
   if (!average) return call.node(kMaxPool[rank], attrs);
   const bool counts = call.boolean("count_include_pad");
-  return call.node(kAvgPool[rank], call.context.with(attrs, {kCountIncludePad, counts}));
+  return call.node(kAvgPool[rank], call.context.with(attrs, {attr::count_include_pad, counts}));
 }
 
 // A mean where one position is left, a pooling where the windows are all alike.
@@ -74,7 +71,7 @@ Node* adaptive_avg_pool(const RelaxCall& call) {
   return call.node(kAvgPool[rank], context.attrs({{attr::kernel_size, size},
                                                   {attr::strides, size},
                                                   {attr::padding, zeros},
-                                                  {kCountIncludePad, false}}));
+                                                  {attr::count_include_pad, false}}));
 }
 
 }  // namespace

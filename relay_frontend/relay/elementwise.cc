@@ -11,15 +11,13 @@ namespace {
 
 using namespace relay;
 
-const Name kAlpha = known("alpha");
-
 Node* clip(Op op, const Converter& self) {
   return op.node(self.name, op.context.attrs({{attr::min, op.real("a_min")},
                                               {attr::max, op.real("a_max")}}));
 }
 
 Node* with_alpha(Op op, const Converter& self) {
-  return op.node(self.name, op.context.attrs({{kAlpha, op.real("alpha")}}));
+  return op.node(self.name, op.context.attrs({{attr::alpha, op.real("alpha")}}));
 }
 
 // An addition whose vector is aligned by shape, not by an axis.
@@ -59,18 +57,18 @@ const Converters kElementwise{
     {"clip", {clip, op::clip}},
     {"nn.bias_add", {bias_add, op::add}},
     {"nn.dropout", {first_operand, op::identity}},
-    {"nn.leaky_relu", {with_alpha, known("leaky_relu")}},
+    {"nn.leaky_relu", {with_alpha, op::leaky_relu}},
     {"nn.prelu", {prelu, known("prelu")}},
     {"qnn.abs", {of_integers, known("abs"), 1}},
     {"qnn.add", {of_integers, op::add, 2}},
-    {"qnn.dequantize", {quantization, known("dequantize")}},
+    {"qnn.dequantize", {quantization, op::dequantize}},
     {"qnn.erf", {of_integers, known("erf"), 1}},
     {"qnn.exp", {of_integers, known("exp"), 1}},
     {"qnn.hardswish", {of_integers, known("hard_swish"), 1}},
     {"qnn.log", {of_integers, known("log"), 1}},
     {"qnn.mul", {of_integers, op::multiply, 2}},
-    {"qnn.quantize", {quantization, known("quantize")}},
-    {"qnn.requantize", {requantization, known("quantize")}},
+    {"qnn.quantize", {quantization, op::quantize}},
+    {"qnn.requantize", {requantization, op::quantize}},
     {"qnn.rsqrt", {of_integers, known("rsqrt"), 1}},
     {"qnn.sigmoid", {of_integers, known("sigmoid"), 1}},
     {"qnn.sqrt", {of_integers, known("sqrt"), 1}},

@@ -13,8 +13,6 @@ namespace {
 
 using namespace relay;
 
-const Name kUpper = known("upper");
-
 Node* transpose(Op op, const Converter& self) {
   return op.node(self.name, op.context.attrs({{attr::axes, permutation(op)}}));
 }
@@ -139,7 +137,7 @@ Node* triangle(Op op, const Converter& self) {
   if (diagonal == nullptr) return op.unknown();
   if (!diagonal->integral || diagonal->size() != 1) throw Unsupported("a diagonal's number");
   return op.node(self.name, first_operand_of(op),
-                 op.context.attrs({{kUpper, op.integer("upper") != 0},
+                 op.context.attrs({{attr::upper, op.integer("upper") != 0},
                                    {attr::k, diagonal->ints[0]}}));
 }
 
@@ -153,9 +151,9 @@ const Converters kMoves{
     {"concatenate", {along_axis, op::concatenate}},
     {"contrib_reverse_reshape", {first_operand, op::reshape}},
     {"expand_dims", {first_operand, op::reshape}},
-    {"gather", {along_axis, known("gather_elements")}},
-    {"gather_nd", {by_positions, known("gather_nd")}},
-    {"image.grid_sample", {grid_sample, known("grid_sample")}},
+    {"gather", {along_axis, op::gather_elements}},
+    {"gather_nd", {by_positions, op::gather_nd}},
+    {"image.grid_sample", {grid_sample, op::grid_sample}},
     {"image.resize1d", {resize, op::resize}},
     {"image.resize2d", {resize, op::resize}},
     {"image.resize3d", {resize, op::resize}},
@@ -165,13 +163,13 @@ const Converters kMoves{
     {"nn.pad", {pad, op::pad}},
     {"nn.space_to_depth", {blocks, op::space_to_depth}},
     {"nn.upsampling", {resize, op::resize}},
-    {"one_hot", {one_hot, known("one_hot")}},
+    {"one_hot", {one_hot, op::one_hot}},
     {"repeat", {repeat, op::tile}},
     {"reshape", {first_operand, op::reshape}},
     {"reshape_like", {first_operand, op::reshape}},
-    {"reverse", {along_axis, known("reverse")}},
-    {"scatter_elements", {scatter_elements, known("scatter_elements")}},
-    {"scatter_nd", {by_positions, known("scatter_nd")}},
+    {"reverse", {along_axis, op::reverse}},
+    {"scatter_elements", {scatter_elements, op::scatter_elements}},
+    {"scatter_nd", {by_positions, op::scatter_nd}},
     {"split", {split, op::split}},
     {"squeeze", {first_operand, op::reshape}},
     {"stack", {along_axis, op::stack, 0, true}},
@@ -179,7 +177,7 @@ const Converters kMoves{
     {"take", {take, op::take}},
     {"tile", {tile, op::tile}},
     {"transpose", {transpose, op::transpose}},
-    {"trilu", {triangle, known("triangle")}},
+    {"trilu", {triangle, op::triangle}},
 };
 
 }  // namespace

@@ -41,9 +41,9 @@ const Converters kNormalizations{
     {"nn.fast_softmax", {along_axis, op::softmax}},
     {"nn.group_norm", {group_norm, op::group_norm}},
     {"nn.instance_norm", {instance_norm, op::instance_norm}},
-    {"nn.l2_normalize", {l2_normalize, known("l2_normalize")}},
+    {"nn.l2_normalize", {l2_normalize, op::l2_normalize}},
     {"nn.layer_norm", {layer_norm, op::layer_norm}},
-    {"nn.log_softmax", {along_axis, known("log_softmax")}},
+    {"nn.log_softmax", {along_axis, op::log_softmax}},
     {"nn.lrn", {lrn, op::lrn}},
     {"nn.softmax", {along_axis, op::softmax}},
 };

@@ -49,7 +49,7 @@ Node* einsum(Op op, const Converter& self) {
 }
 
 const Converters kProducts{
-    {"einsum", {einsum, known("einsum")}},
+    {"einsum", {einsum, op::einsum}},
     {"nn.batch_matmul", {product, op::matmul}},
     {"nn.dense", {dense, op::matmul}},
     {"nn.matmul", {product, op::matmul}},

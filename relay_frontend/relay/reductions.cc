@@ -60,14 +60,14 @@ Node* top_k(Op op, const Converter&) {
 const Converters kReductions{
     {"argmax", {arg_reduction, op::argmax}},
     {"argmin", {arg_reduction, op::argmin}},
-    {"cumsum", {cumsum, known("cumsum")}},
+    {"cumsum", {cumsum, op::cumsum}},
     {"max", {reduction, op::max}},
     {"mean", {reduction, op::mean}},
     {"min", {reduction, op::min}},
-    {"prod", {reduction, known("prod")}},
+    {"prod", {reduction, op::prod}},
     {"sum", {reduction, op::sum}},
     {"topk", {top_k, op::top_k}},
-    {"variance", {reduction, known("variance")}},
+    {"variance", {reduction, op::variance}},
 };
 
 }  // namespace

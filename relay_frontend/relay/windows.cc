@@ -17,8 +17,6 @@ using namespace relay;
 
 const Name kAveragePoolNhwc = known("avg_pool2d_nhwc");
 const Name kConvolutionNhwc = known("conv2d_nhwc");
-const Name kCountIncludePad = known("count_include_pad");
-const Name kDilation = known("dilation");
 const Name kMaxPoolNhwc = known("max_pool2d_nhwc");
 
 Ints repeated(Op op, Int value, std::size_t times) {
@@ -75,7 +73,7 @@ Node* convolution(Op op, const Converter& self) {
                  op.context.attrs({{attr::kernel_size, kernel_size(op, kernel_layout)},
                                    {attr::strides, op.ints("strides")},
                                    {attr::padding, padding(op, self.count)},
-                                   {kDilation, op.ints("dilation")},
+                                   {attr::dilation, op.ints("dilation")},
                                    {attr::groups, op.integer("groups")}}));
 }
 
@@ -90,7 +88,7 @@ Node* pool(Op op, const Converter& self) {
                                         {attr::padding, padding(op, self.count)}});
   if (!self.flag) return op.node(name, attrs);
   const bool counts = op.integer("count_include_pad") != 0;
-  return op.node(name, op.context.with(attrs, {kCountIncludePad, counts}));
+  return op.node(name, op.context.with(attrs, {attr::count_include_pad, counts}));
 }
 
 // Python's str.find: -1 where there is none.
@@ -140,7 +138,7 @@ Node* adaptive_pool(Op op, const Converter& self) {
                                         {attr::strides, extents},
                                         {attr::padding, repeated(op, 0, 2 * self.count)}});
   if (!self.flag) return op.node(name, attrs);
-  return op.node(name, op.context.with(attrs, {kCountIncludePad, false}));
+  return op.node(name, op.context.with(attrs, {attr::count_include_pad, false}));
 }
 
 Converters make_converters() {
