@@ -5,7 +5,8 @@ NATIVE := CMakeLists.txt $(wildcard cmake/*.cmake $(foreach ext,cc h,relay_front
 # Python compiles what is imported by itself; all of what is installed would take a minute.
 PIP_INSTALL = -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: setup demo docs test test-main test-relay test-python test-docs lint relay-env clean
+.PHONY: setup demo docs lint relay-env clean
+.PHONY: test test-relay test-measure test-costmodel test-frontend test-docs
 
 # Both at once: what one downloads takes no time of what the other compiles.
 setup:
@@ -32,21 +33,27 @@ lint: .venv/installed
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 
-# The two environments side by side: each keeps to one core. Who is done first goes on without the
-# native part, and with the documentation.
+# Each keeps to one core, so two of them run side by side; the longest start first.
 test: export OMP_NUM_THREADS = 1
 test:
 	@$(MAKE) --no-print-directory --jobs=2 relay-env lint
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-main test-relay test-python test-docs
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target \
+	  test-relay test-measure test-costmodel test-frontend test-docs
 
-test-main:
-	.venv/bin/python -m pytest --ignore=tests/test_docs.py
+test-measure:
+	.venv/bin/python -m pytest tests/measure
+
+test-costmodel:
+	.venv/bin/python -m pytest --ignore=tests/measure --ignore=tests/relay_frontend \
+	  --ignore=tests/test_docs.py
+
+# With the native core and without it.
+test-frontend:
+	.venv/bin/python -m pytest tests/relay_frontend
+	TVM_COSTMODEL_NATIVE=0 .venv/bin/python -m pytest -m "not relax and not worker" tests/relay_frontend
 
 test-docs:
 	.venv/bin/python -m pytest tests/test_docs.py
-
-test-python:
-	TVM_COSTMODEL_NATIVE=0 .venv/bin/python -m pytest -m "not relax and not worker" tests/relay_frontend
 
 # With a place of its own for temporary files, among them the lock on this machine's cores.
 test-relay:

@@ -29,6 +29,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if os.environ.get("CI"):
             raise pytest.UsageError(f"CI needs the Relay environment: {error}") from None
         missing["worker"] = str(error)
+    if running == "relay":
+        missing["once"] = "the same code in both environments, which the main one tries"
     for item in items:
         for mark, reason in missing.items():
             if item.get_closest_marker(mark):

@@ -9,18 +9,14 @@ from pathlib import Path
 import pytest
 
 from measure.database import Database
-from measure.interpreters import running_generation
 from tests.measure.databases import fill
 from tests.measure.postgres import PostgresMissingError, PostgresServer, running_server
 
-BACKENDS = ("sqlite", "postgresql")
+BACKENDS = ("sqlite", pytest.param("postgresql", marks=pytest.mark.once))
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
-    # It is the same code in both environments; one of them is enough to try it on PostgreSQL.
-    if running_generation() == "relay":
-        pytest.skip("PostgreSQL is tried in the main environment")
     try:
         with running_server() as server:
             yield server

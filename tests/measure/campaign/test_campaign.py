@@ -37,6 +37,8 @@ from relay_frontend.errors import InputError
 from tests.measure.campaign.killing import kill_campaign
 from tests.measure.fake_toolchain import SPEC, network
 
+pytestmark = pytest.mark.once
+
 QUICK = Protocol(name="quick-lq", warmup_s=0.0, min_sample_s=0.002, min_samples=3, max_samples=3)
 # Whether other work runs beside the tests must not matter to them.
 SETTINGS = CampaignConfig(

@@ -24,6 +24,8 @@ from measure.zoo import ZooNetwork
 from relay_frontend.errors import InputError
 from tests.measure.fake_toolchain import SPEC, network
 
+pytestmark = pytest.mark.once
+
 QUICK = Protocol(name="quick-lq", warmup_s=0.0, min_sample_s=0.002, min_samples=3, max_samples=3)
 A, B = "rpc://127.0.0.1:9190/a", "rpc://127.0.0.1:9190/b"
 NETWORKS = [

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.measure.campaign.killing import kill_many
+
+pytestmark = pytest.mark.once
 
 
 def test_a_campaign_that_is_killed_again_and_again_ends_as_an_uninterrupted_one(

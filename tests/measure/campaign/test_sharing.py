@@ -17,6 +17,8 @@ from measure.database import Database
 from measure.database.schema import JobRow, MeasurementRow
 from tests.measure.campaign.killing import CONFIG, start_campaign
 
+pytestmark = pytest.mark.once
+
 NETWORKS = 5
 
 
