@@ -56,16 +56,26 @@ evaluate --data "cells:$devices[eager=true,count=3000]" --protocol 'fixed[train=
   --predictors "flops,flops-mac,brp-nas[graph=cell,epochs=60],$alone,epochs=30]" \
   --table "$here/help-nas-bench-201.md"
 
-# Table 4, by a narrower and shorter NAR-Former V2 than the paper's (512, 1000 epochs, batches of 8).
+# Table 4, by narrower and shorter NAR-Formers than the papers' (V2: width 512, 1000 epochs, batches of
+# 8; version 1: width 192, 4000 epochs, batches of 128).
 evaluate --data "cells:$accuracies" --protocol 'fixed[train=781+1563,validation=200]' \
-  --predictors "nar-former-v2[width=128,batch_size=32,epochs=300,learning_rate=0.001],\
-neural-predictor" --table "$here/nas-bench-201-accuracy.md"
+  --predictors "neural-predictor,tnasp,\
+nar-former[width=128,heads=4,batch_size=32,epochs=200,learning_rate=0.0003],\
+nar-former-v2[width=128,batch_size=32,epochs=300,learning_rate=0.001]" \
+  --table "$here/nas-bench-201-accuracy.md"
 
-# What the choices of the preset best are good for, on families that the paper does not have, by runs
-# of 15 epochs.
+# What the choices of the preset best are good for, by runs of 15 epochs: in domain, and on families that
+# the paper does not have.
+both=relations=forward+backward
+choices="$best],$best,relations=undirected],$best,$both+siblings],$best,$both+kernel],\
+$best,readout=pooled,prior=none,shrinkage=0,kernel_weight=0],$best,prior=none,shrinkage=0],\
+$best,shrinkage=0],$best,kernel_weight=0],$best,operator_dropout=0],$best,divisors=none],\
+$best,fused=true],$best,values=position],$best,input_norm=layer],$best,embed=false],\
+$best,normalize=l2],$best,loss=log-squared]"
+evaluate "${measured[@]}" --protocol in-domain --epochs 15 --predictors "$choices" \
+  --table "$here/ablation-best-in-domain.md"
 evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$modern]" --epochs 15 \
-  --predictors "$best],$best,kernel_weight=0],$best,prior=none,shrinkage=0],$best,shrinkage=0],\
-$best,operator_dropout=0],$best,fused=true],$best,divisors=none]" --table "$here/ablation-best.md"
+  --predictors "$choices" --table "$here/ablation-best.md"
 evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$modern]" --epochs 15 \
   --predictors "$best],$best,width=16],$best,width=32],$best,width=128],$best,width=256]" \
   --table "$here/width.md"
