@@ -16,10 +16,9 @@ const Name kBeta = known("beta");
 const Name kHardSigmoid = known("hard_sigmoid");
 const Name kSelu = known("selu");
 
-Converter with_alpha(const char* op, double otherwise) {
-  return [name = known(op), otherwise](const OnnxNode& source) {
-    return source.node(name,
-                       source.context.attrs({{attr::alpha, source.real("alpha", otherwise)}}));
+Converter with_alpha(Name op, double otherwise) {
+  return [op, otherwise](const OnnxNode& source) {
+    return source.node(op, source.context.attrs({{attr::alpha, source.real("alpha", otherwise)}}));
   };
 }
 
@@ -63,12 +62,12 @@ Node* dropout(const OnnxNode& source) {
 Node* cast(const OnnxNode& source) { return on_data(source, op::cast); }
 
 // Axis -1 where one scale serves the whole tensor; scales of blocks are not expressed.
-Converter quantization(const char* op) {
-  return [name = known(op)](const OnnxNode& source) {
+Converter quantization(Name op) {
+  return [op](const OnnxNode& source) {
     if (source.integer("block_size", 0) != 0) return source.unknown();
     const bool per_axis = source.required(1)->type.num_elements() > 1;
     const std::int64_t axis = per_axis ? source.axis(1) : -1;
-    return source.node(name, source.context.attrs({{attr::axis, axis}}));
+    return source.node(op, source.context.attrs({{attr::axis, axis}}));
   };
 }
 
@@ -94,8 +93,8 @@ Node* chained(const OnnxNode& source, Name op) {
   return total;
 }
 
-Converter chain(const char* op) {
-  return [name = known(op)](const OnnxNode& source) { return chained(source, name); };
+Converter chain(Name op) {
+  return [op](const OnnxNode& source) { return chained(source, op); };
 }
 
 Node* mean_of_operands(const OnnxNode& source) {
@@ -110,22 +109,22 @@ Node* mean_of_operands(const OnnxNode& source) {
 const Converters kElementwise = {
     {"Cast", cast},
     {"CastLike", cast},
-    {"Celu", with_alpha("celu", 1.0)},
+    {"Celu", with_alpha(op::celu, 1.0)},
     {"Clip", clip},
-    {"DequantizeLinear", quantization("dequantize")},
+    {"DequantizeLinear", quantization(op::dequantize)},
     {"Dropout", dropout},
-    {"Elu", with_alpha("elu", 1.0)},
+    {"Elu", with_alpha(known("elu"), 1.0)},
     {"Gelu", gelu},
     {"HardSigmoid", hard_sigmoid},
-    {"Identity", first_operand("identity")},
-    {"LeakyRelu", with_alpha("leaky_relu", 0.01)},
-    {"Max", chain("maximum")},
+    {"Identity", first_operand(op::identity)},
+    {"LeakyRelu", with_alpha(op::leaky_relu, 0.01)},
+    {"Max", chain(op::maximum)},
     {"Mean", mean_of_operands},
-    {"Min", chain("minimum")},
-    {"QuantizeLinear", quantization("quantize")},
+    {"Min", chain(op::minimum)},
+    {"QuantizeLinear", quantization(op::quantize)},
     {"Selu", selu},
-    {"Sum", chain("add")},
-    {"ThresholdedRelu", with_alpha("thresholded_relu", 1.0)},
+    {"Sum", chain(op::add)},
+    {"ThresholdedRelu", with_alpha(known("thresholded_relu"), 1.0)},
 };
 
 }  // namespace

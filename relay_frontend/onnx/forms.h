@@ -16,8 +16,8 @@ inline Node* on_data(const OnnxNode& source, Name op, Attrs attrs = {}) {
   return source.node(op, only(source, source.data()), attrs);
 }
 
-inline Converter first_operand(const char* op) {
-  return [name = known(op)](const OnnxNode& source) { return on_data(source, name); };
+inline Converter first_operand(Name op) {
+  return [op](const OnnxNode& source) { return on_data(source, op); };
 }
 
 inline Node* scalar(const OnnxNode& source, DType dtype, const ConstantValue* value) {

@@ -10,9 +10,9 @@ namespace relay_frontend::onnx {
 
 namespace {
 
-Converter along_axis(const char* op) {
-  return [name = known(op)](const OnnxNode& source) {
-    return source.node(name, source.context.attrs({{attr::axis, source.axis(0)}}));
+Converter along_axis(Name op) {
+  return [op](const OnnxNode& source) {
+    return source.node(op, source.context.attrs({{attr::axis, source.axis(0)}}));
   };
 }
 
@@ -20,11 +20,11 @@ Node* gather_nd(const OnnxNode& source) {
   return source.integer("batch_dims", 0) != 0 ? source.unknown() : source.node(op::gather_nd);
 }
 
-Converter scatter(const char* op) {
-  return [name = known(op)](const OnnxNode& source) {
+Converter scatter(Name op) {
+  return [op](const OnnxNode& source) {
     if (source.text("reduction", "none") != "none") return source.unknown();
-    if (name == op::scatter_nd) return source.node(name);
-    return source.node(name, source.context.attrs({{attr::axis, source.axis(0)}}));
+    if (op == op::scatter_nd) return source.node(op);
+    return source.node(op, source.context.attrs({{attr::axis, source.axis(0)}}));
   };
 }
 
@@ -119,10 +119,10 @@ Node* tile(const OnnxNode& source) {
   return on_data(source, op::tile, source.context.attrs({{attr::repeats, *repeats}}));
 }
 
-Converter blocks(const char* op) {
-  return [name = known(op)](const OnnxNode& source) {
-    return source.node(name,
-                       source.context.attrs({{attr::block_size, source.integer("blocksize", 1)}}));
+Converter blocks(Name op) {
+  return [op](const OnnxNode& source) {
+    return source.node(
+        op, source.context.attrs({{attr::block_size, source.integer("blocksize", 1)}}));
   };
 }
 
@@ -143,28 +143,28 @@ Node* one_hot(const OnnxNode& source) {
 // Made by static initialization, as long as names may become known.
 const Converters kMoves = {
     {"Concat", concat},
-    {"DepthToSpace", blocks("depth_to_space")},
-    {"Expand", first_operand("broadcast_to")},
-    {"Flatten", first_operand("reshape")},
-    {"Gather", along_axis("take")},
-    {"GatherElements", along_axis("gather_elements")},
+    {"DepthToSpace", blocks(op::depth_to_space)},
+    {"Expand", first_operand(op::broadcast_to)},
+    {"Flatten", first_operand(op::reshape)},
+    {"Gather", along_axis(op::take)},
+    {"GatherElements", along_axis(op::gather_elements)},
     {"GatherND", gather_nd},
     {"GridSample", grid_sample},
     {"OneHot", one_hot},
     {"Pad", pad},
-    {"Reshape", first_operand("reshape")},
+    {"Reshape", first_operand(op::reshape)},
     {"Resize", resize},
-    {"Scatter", scatter("scatter_elements")},
-    {"ScatterElements", scatter("scatter_elements")},
-    {"ScatterND", scatter("scatter_nd")},
+    {"Scatter", scatter(op::scatter_elements)},
+    {"ScatterElements", scatter(op::scatter_elements)},
+    {"ScatterND", scatter(op::scatter_nd)},
     {"Slice", slice},
-    {"SpaceToDepth", blocks("space_to_depth")},
+    {"SpaceToDepth", blocks(op::space_to_depth)},
     {"Split", split},
-    {"Squeeze", first_operand("reshape")},
+    {"Squeeze", first_operand(op::reshape)},
     {"Tile", tile},
     {"Transpose", transpose},
     {"Trilu", triangle},
-    {"Unsqueeze", first_operand("reshape")},
+    {"Unsqueeze", first_operand(op::reshape)},
     {"Upsample", resize},
 };
 

@@ -13,11 +13,11 @@ Node* batch_norm(const OnnxNode& source) {
   return training ? source.unknown() : source.node(op::batch_norm);
 }
 
-Converter trailing_norm(const char* op) {
-  return [name = known(op)](const OnnxNode& source) {
+Converter trailing_norm(Name op) {
+  return [op](const OnnxNode& source) {
     Extents axes;
     for (std::int64_t axis = source.axis(-1); axis < source.rank(); ++axis) axes.push_back(axis);
-    return source.node(name, source.context.attrs({{attr::axes, source.context.span(axes)}}));
+    return source.node(op, source.context.attrs({{attr::axes, source.context.span(axes)}}));
   };
 }
 
@@ -36,8 +36,8 @@ Node* lrn(const OnnxNode& source) {
   return source.node(op::lrn, source.context.attrs({{attr::size, source.integer("size", 1)}}));
 }
 
-Converter softmax(const char* op) {
-  return [name = known(op)](const OnnxNode& source) {
+Converter softmax(Name op) {
+  return [op](const OnnxNode& source) {
     Context& context = source.context;
     const Ints shape = source.shape();
     const std::int64_t axis = source.axis(source.opset >= 13 ? -1 : 1);
@@ -51,13 +51,13 @@ Converter softmax(const char* op) {
     }
     if (source.opset >= 13 || extended.size() <= 1) {
       const bool merged = source.opset < 13 && !extended.empty();
-      return source.node(name, context.attrs({{attr::axis, merged ? extended[0] : axis}}));
+      return source.node(op, context.attrs({{attr::axis, merged ? extended[0] : axis}}));
     }
     Extents flat(shape.begin(), shape.begin() + axis);
     flat.push_back(trailing);
     const Ints flat_shape = context.span(flat);
     Node* rows = source.step(op::reshape, flat_shape, only(source, source.data()));
-    Node* result = source.step(name, flat_shape, only(source, rows),
+    Node* result = source.step(op, flat_shape, only(source, rows),
                                context.attrs({{attr::axis, axis}}));
     return source.node(op::reshape, only(source, result));
   };
@@ -68,11 +68,11 @@ const Converters kNormalizations = {
     {"BatchNormalization", batch_norm},
     {"GroupNormalization", group_norm},
     {"LRN", lrn},
-    {"LayerNormalization", trailing_norm("layer_norm")},
-    {"LogSoftmax", softmax("log_softmax")},
+    {"LayerNormalization", trailing_norm(op::layer_norm)},
+    {"LogSoftmax", softmax(op::log_softmax)},
     {"LpNormalization", lp_norm},
-    {"RMSNormalization", trailing_norm("rms_norm")},
-    {"Softmax", softmax("softmax")},
+    {"RMSNormalization", trailing_norm(op::rms_norm)},
+    {"Softmax", softmax(op::softmax)},
 };
 
 }  // namespace

@@ -71,8 +71,8 @@ Node* attention(const OnnxNode& source) {
                                            {attr::is_causal, is_causal}}));
 }
 
-Converter recurrent(const char* op) {
-  return [name = known(op)](const OnnxNode& source) {
+Converter recurrent(Name op) {
+  return [op](const OnnxNode& source) {
     if (source.integer("layout", 0) != 0) return source.unknown();
     if (source.rank() != 3) throw Unsupported("onnx: rank of a sequence");
     const std::int64_t directions =
@@ -82,7 +82,7 @@ Converter recurrent(const char* op) {
     // The first result may be left out, but is what the node stands for.
     const Ints shape =
         source.context.ints({source.shape()[0], directions, source.shape()[1], hidden});
-    return source.step(name, shape, source.inputs,
+    return source.step(op, shape, source.inputs,
                        source.context.attrs({{attr::hidden_size, hidden},
                                              {attr::num_directions, directions}}));
   };
@@ -92,11 +92,11 @@ Converter recurrent(const char* op) {
 const Converters kProducts = {
     {"Attention", attention},
     {"Einsum", einsum},
-    {"GRU", recurrent("gru")},
+    {"GRU", recurrent(op::gru)},
     {"Gemm", gemm},
-    {"LSTM", recurrent("lstm")},
+    {"LSTM", recurrent(op::lstm)},
     {"MatMul", [](const OnnxNode& source) { return source.node(op::matmul); }},
-    {"RNN", recurrent("rnn")},
+    {"RNN", recurrent(op::rnn)},
 };
 
 }  // namespace

@@ -23,15 +23,10 @@ Extents reduced_axes(const OnnxNode& source, const std::optional<Ints>& axes) {
 }
 
 // A reduction, of `before` of the operand where there is one, and `after` it where there is one.
-Converter reduction(const char* op, const char* before = nullptr, const char* after = nullptr) {
-  const auto optional = [](const char* step) {
-    return step == nullptr ? std::nullopt : std::optional<Name>(known(step));
-  };
-  const Text name = op;
-  const bool is_identity_over_nothing = name == "mean" || name == "sum" || name == "max" ||
-                                        name == "min" || name == "prod";
-  return [=, op = known(op), before = optional(before),
-          after = optional(after)](const OnnxNode& source) {
+Converter reduction(Name op, std::optional<Name> before = {}, std::optional<Name> after = {}) {
+  const bool is_identity_over_nothing =
+      op == op::mean || op == op::sum || op == op::max || op == op::min || op == op::prod;
+  return [=](const OnnxNode& source) {
     Context& context = source.context;
     const std::optional<Ints> axes = source.int_values(1, "axes");
     if (!axes && source.is_given(1)) return source.unknown();
@@ -48,11 +43,11 @@ Converter reduction(const char* op, const char* before = nullptr, const char* af
   };
 }
 
-Converter arg(const char* op) {
-  return [name = known(op)](const OnnxNode& source) {
+Converter arg(Name op) {
+  return [op](const OnnxNode& source) {
     const bool keepdims = source.integer("keepdims", 1) != 0;
-    return source.node(name, source.context.attrs({{attr::axis, source.axis(0)},
-                                                   {attr::keepdims, keepdims}}));
+    return source.node(op, source.context.attrs({{attr::axis, source.axis(0)},
+                                                 {attr::keepdims, keepdims}}));
   };
 }
 
@@ -74,19 +69,19 @@ Node* top_k(const OnnxNode& source) {
 
 // Made by static initialization, as long as names may become known.
 const Converters kReductions = {
-    {"ArgMax", arg("argmax")},
-    {"ArgMin", arg("argmin")},
+    {"ArgMax", arg(op::argmax)},
+    {"ArgMin", arg(op::argmin)},
     {"CumSum", cumsum},
-    {"ReduceL1", reduction("reduce_l1")},
-    {"ReduceL2", reduction("reduce_l2")},
-    {"ReduceLogSum", reduction("sum", nullptr, "log")},
-    {"ReduceLogSumExp", reduction("logsumexp")},
-    {"ReduceMax", reduction("max")},
-    {"ReduceMean", reduction("mean")},
-    {"ReduceMin", reduction("min")},
-    {"ReduceProd", reduction("prod")},
-    {"ReduceSum", reduction("sum")},
-    {"ReduceSumSquare", reduction("sum", "square")},
+    {"ReduceL1", reduction(known("reduce_l1"))},
+    {"ReduceL2", reduction(known("reduce_l2"))},
+    {"ReduceLogSum", reduction(op::sum, {}, op::log)},
+    {"ReduceLogSumExp", reduction(op::logsumexp)},
+    {"ReduceMax", reduction(op::max)},
+    {"ReduceMean", reduction(op::mean)},
+    {"ReduceMin", reduction(op::min)},
+    {"ReduceProd", reduction(op::prod)},
+    {"ReduceSum", reduction(op::sum)},
+    {"ReduceSumSquare", reduction(op::sum, op::square)},
     {"TopK", top_k},
 };
 

@@ -11,8 +11,6 @@ namespace {
 
 using namespace relax;
 
-const Name kRmsNorm = known("rms_norm");
-
 Node* batch_norm(Call call) {
   return call.axis(call.rank()) == 1 ? call.node(op::batch_norm) : call.unknown();
 }
@@ -47,7 +45,7 @@ const RelaxConverters& relax_normalizations() {
       {"nn.instance_norm", instance_norm},
       {"nn.layer_norm", trailing_norm<op::layer_norm>},
       {"nn.log_softmax", operand_axis<op::log_softmax>},
-      {"nn.rms_norm", trailing_norm<kRmsNorm>},
+      {"nn.rms_norm", trailing_norm<op::rms_norm>},
       {"nn.softmax", operand_axis<op::softmax>},
   };
   return converters;

@@ -12,10 +12,6 @@ namespace {
 
 using namespace relax;
 
-const Name kGru = known("gru");
-const Name kLstm = known("lstm");
-const Name kRnn = known("rnn");
-
 template <const Name& name>
 Node* simple(Call call) {
   return call.node(name);
@@ -58,9 +54,9 @@ const RelaxConverters& relax_products() {
       {"matmul", simple<op::matmul>},
       {"nn.attention", attention},
       {"nn.attention_bias", attention},
-      {"recurrent.gru", recurrent<kGru>},
-      {"recurrent.lstm", recurrent<kLstm>},
-      {"recurrent.rnn", recurrent<kRnn>},
+      {"recurrent.gru", recurrent<op::gru>},
+      {"recurrent.lstm", recurrent<op::lstm>},
+      {"recurrent.rnn", recurrent<op::rnn>},
   };
   return converters;
 }

@@ -53,7 +53,7 @@ Node* of_integers(Op op, const Converter& self) {
 
 const Converters kElementwise{
     {"cast_like", {first_operand, op::cast}},
-    {"celu", {with_alpha, known("celu")}},
+    {"celu", {with_alpha, op::celu}},
     {"clip", {clip, op::clip}},
     {"nn.bias_add", {bias_add, op::add}},
     {"nn.dropout", {first_operand, op::identity}},
@@ -65,7 +65,7 @@ const Converters kElementwise{
     {"qnn.erf", {of_integers, known("erf"), 1}},
     {"qnn.exp", {of_integers, known("exp"), 1}},
     {"qnn.hardswish", {of_integers, known("hard_swish"), 1}},
-    {"qnn.log", {of_integers, known("log"), 1}},
+    {"qnn.log", {of_integers, op::log, 1}},
     {"qnn.mul", {of_integers, op::multiply, 2}},
     {"qnn.quantize", {quantization, op::quantize}},
     {"qnn.requantize", {requantization, op::quantize}},
