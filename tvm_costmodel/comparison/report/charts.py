@@ -1,9 +1,4 @@
-"""The charts of a report as Vega-Lite specifications, over the values of `report_data`.
-
-Views keep one colour and one shape in all charts; colours are those of Okabe and Ito (Color
-Universal Design, 2008), which people with any colour vision tell apart, as do greys in print by
-their shapes.
-"""
+"""The charts of a report as Vega-Lite specifications, over the values of `report_data`."""
 
 from __future__ import annotations
 
@@ -11,22 +6,17 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tvm_costmodel import registry
 from tvm_costmodel.comparison.records import MEASURED, MEASURED_KERNELS, ROOFLINE, view_name
+from tvm_costmodel.comparison.report.styles import (
+    BAND,
+    GREY,
+    Spec,
+    color,
+    finished,
+    names,
+    shape,
+)
 
-Spec = dict[str, Any]
-
-_SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, which nothing fetches
-_STYLES = {
-    registry.NAR_FORMER_V2: ("#0072B2", "circle"),
-    registry.KERNEL_SUM: ("#D55E00", "square"),
-    registry.BLEND: ("#E69F00", "triangle-down"),
-    MEASURED_KERNELS: ("#009E73", "triangle-up"),
-    ROOFLINE: ("#CC79A7", "diamond"),
-    MEASURED: ("#1A1A1A", "cross"),
-}
-_GREY, _BAND = "#8A8A8A", "#E3DCC8"
-_FONT = "system-ui, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _PANEL = 288
 _LEAST_ERROR = 0.1  # in %; the logarithmic axis of errors begins here
 
@@ -36,25 +26,6 @@ _FAMILY: Spec = {
     "title": None,
     "sort": None,
     "axis": {"grid": True, "domain": False, "ticks": False},
-}
-
-_CONFIG: Spec = {
-    "background": "#FFFFFF",
-    "font": _FONT,
-    "axis": {
-        "labelColor": "#333",
-        "titleColor": "#333",
-        "labelFontSize": 11,
-        "titleFontSize": 12,
-        "titleFontWeight": "normal",
-        "gridColor": "#ECECEC",
-        "domainColor": "#999",
-        "tickColor": "#999",
-        "labelLimit": 420,
-    },
-    "header": {"labelFontSize": 13, "labelFontWeight": 600, "labelColor": "#222", "title": None},
-    "legend": {"labelFontSize": 12, "titleFontSize": 12, "labelColor": "#222"},
-    "view": {"stroke": "#D8D8D8"},
 }
 
 
@@ -77,12 +48,7 @@ def charts(platform: dict[str, Any]) -> dict[str, Spec]:
         found["parts"] = _parts(platform["part_views"])
     if platform["kinds"] and MEASURED_KERNELS in platform["part_views"]:
         found["kinds"] = _kinds(predictors)
-    return {name: _finished(spec) for name, spec in found.items()}
-
-
-def color_of(view: str) -> str:
-    """The colour of a view in all charts."""
-    return _STYLES[view][0]
+    return {name: finished(spec) for name, spec in found.items()}
 
 
 def _scatter(platform: dict[str, Any], views: Sequence[str]) -> Spec:
@@ -103,8 +69,8 @@ def _scatter(platform: dict[str, Any], views: Sequence[str]) -> Spec:
         "encoding": {
             "x": {"field": MEASURED, **axis, "title": "measured, ms"},
             "y": {"field": "latency", **axis, "title": "predicted, ms"},
-            "color": _color(views, legend=False),
-            "shape": _shape(views, legend=False),
+            "color": color(views, legend=False),
+            "shape": shape(views, legend=False),
             "opacity": {
                 "condition": {"test": "family == 'all' || datum.family == family", "value": 0.75},
                 "value": 0.04,
@@ -115,13 +81,13 @@ def _scatter(platform: dict[str, Any], views: Sequence[str]) -> Spec:
     layers = [
         {
             "data": {"values": edges},
-            "mark": {"type": "area", "color": _BAND, "aria": False, "clip": True, "tooltip": None},
+            "mark": {"type": "area", "color": BAND, "aria": False, "clip": True, "tooltip": None},
             "encoding": {"x": x, "y": {"field": "low", **axis}, "y2": {"field": "high"}},
         },
         *(
             {
                 "data": {"values": edges},
-                "mark": {**line, "color": _GREY, "strokeWidth": 1, "strokeDash": dash},
+                "mark": {**line, "color": GREY, "strokeWidth": 1, "strokeDash": dash},
                 "encoding": {"x": x, "y": {"field": field, **axis}},
             }
             for field, dash in (("x", [1, 0]), ("less", [4, 3]), ("more", [4, 3]))
@@ -160,7 +126,7 @@ def _histogram(views: Sequence[str]) -> Spec:
             {"calculate": f"100 * (datum.latency / datum['{MEASURED}'] - 1)", "as": "error"},
             {"calculate": "clamp(datum.error, -60, 99)", "as": "shown"},
         ],
-        "facet": {"row": {"field": "name", "type": "nominal", "sort": _names(views), "title": None,
+        "facet": {"row": {"field": "name", "type": "nominal", "sort": names(views), "title": None,
                           "header": {"labelAngle": 0, "labelAnchor": "start",
                                      "labelOrient": "top"}}},
         "spec": {
@@ -179,7 +145,7 @@ def _histogram(views: Sequence[str]) -> Spec:
                         },
                         "y": {"aggregate": "count", "type": "quantitative", "title": "networks",
                               "axis": {"tickCount": 3}},
-                        "color": _color(views, legend=False),
+                        "color": color(views, legend=False),
                         "tooltip": [
                             {"aggregate": "count", "title": "networks", "type": "quantitative"},
                             {"field": "shown", "bin": bins, "title": "error, %",
@@ -216,7 +182,7 @@ def _within(platform: dict[str, Any], views: Sequence[str]) -> Spec:
         "layer": [
             {
                 "data": {"values": marks},
-                "mark": {"type": "rule", "color": _GREY, "strokeDash": [4, 3], "aria": False},
+                "mark": {"type": "rule", "color": GREY, "strokeDash": [4, 3], "aria": False},
                 "encoding": {"x": {**x, "field": "x"}},
             },
             {
@@ -251,10 +217,10 @@ def _within(platform: dict[str, Any], views: Sequence[str]) -> Spec:
                         "axis": {"format": ".0%"},
                         "scale": {"domain": [0, 1]},
                     },
-                    "color": _color(views),
+                    "color": color(views),
                     "strokeDash": {
                         "field": "name",
-                        "scale": {"domain": _names(views),
+                        "scale": {"domain": names(views),
                                   "range": [[1, 0], [7, 3], [2, 2], [8, 2, 2, 2]][: len(views)]},
                         "legend": {"title": None, "orient": "top", "symbolSize": 600},
                     },
@@ -326,8 +292,8 @@ def _dots(
                 "encoding": {
                     "y": y,
                     "x": x,
-                    "color": _color(views, legend=legend),
-                    "shape": _shape(views, legend=legend),
+                    "color": color(views, legend=legend),
+                    "shape": shape(views, legend=legend),
                     "tooltip": [
                         {"field": y["field"], "title": "of"},
                         {"field": "name", "title": "view"},
@@ -343,16 +309,16 @@ def _dots(
 
 
 def _cost(platform: dict[str, Any], predictors: Sequence[str]) -> Spec:
-    names = {entry["view"]: entry for entry in platform["summary"]}
+    summary = {entry["view"]: entry for entry in platform["summary"]}
     points = [
         {
             "name": view_name(view),
-            "time": names[view]["time_ms"],
-            "error": names[view]["mape"],
-            "what": "after a build" if names[view]["needs_build"] else "no build",
+            "time": summary[view]["time_ms"],
+            "error": summary[view]["mape"],
+            "what": "after a build" if summary[view]["needs_build"] else "no build",
         }
         for view in predictors
-        if names[view]["time_ms"] and names[view]["mape"]
+        if summary[view]["time_ms"] and summary[view]["mape"]
     ]
     if platform["measuring_ms"] and platform["noise"]:
         points.append({
@@ -381,12 +347,12 @@ def _cost(platform: dict[str, Any], predictors: Sequence[str]) -> Spec:
         "width": 560,
         "height": 240,
         "data": {"values": points},
-        "encoding": {"x": x, "y": y, "color": _color(views, legend=False)},
+        "encoding": {"x": x, "y": y, "color": color(views, legend=False)},
         "layer": [
             {
                 "mark": {"type": "point", "filled": True, "size": 130, "opacity": 1,
                          "aria": False},
-                "encoding": {"shape": _shape(views, legend=False)},
+                "encoding": {"shape": shape(views, legend=False)},
             },
             {
                 "mark": {**text, "fontWeight": 600, "dy": -5},
@@ -416,10 +382,10 @@ def _parts(views: Sequence[str]) -> Spec:
                 "title": None,
                 "scale": {"paddingInner": 0.25},
             },
-            "yOffset": {"field": "name", "sort": _names(views),
-                        "scale": {"domain": _names(views)}},
+            "yOffset": {"field": "name", "sort": names(views),
+                        "scale": {"domain": names(views)}},
             "x": {"field": "ms", "type": "quantitative", "title": "contribution, ms"},
-            "color": _color(views),
+            "color": color(views),
             "tooltip": [
                 {"field": "label", "title": "kernels"},
                 {"field": "name", "title": "view"},
@@ -455,11 +421,11 @@ def _kinds(predictors: Sequence[str]) -> Spec:
 
 def _folded(views: Sequence[str], value: str) -> list[Spec]:
     """A row for each network and view that were measured, with the name of the view."""
-    names = ", ".join(f"'{view}': '{view_name(view)}'" for view in views)
+    labels = ", ".join(f"'{view}': '{view_name(view)}'" for view in views)
     return [
         {"fold": list(views), "as": ["view", value]},
         {"filter": f"isValid(datum.{value}) && isValid(datum['{MEASURED}'])"},
-        {"calculate": f"({{{names}}})[datum.view]", "as": "name"},
+        {"calculate": f"({{{labels}}})[datum.view]", "as": "name"},
     ]
 
 
@@ -471,29 +437,3 @@ def _tooltip(title: str, value: str) -> list[Spec]:
         {"field": MEASURED, "title": "measured, ms", "format": ".4g", "type": "quantitative"},
         {"field": value, "title": f"{title}, ms", "format": ".4g", "type": "quantitative"},
     ]
-
-
-def _names(views: Sequence[str]) -> list[str]:
-    return [view_name(view) for view in views]
-
-
-def _color(views: Sequence[str], *, legend: bool = True) -> Spec:
-    return _styled(views, 0, legend=legend)
-
-
-def _shape(views: Sequence[str], *, legend: bool = True) -> Spec:
-    return _styled(views, 1, legend=legend)
-
-
-def _styled(views: Sequence[str], which: int, *, legend: bool) -> Spec:
-    return {
-        "field": "name",
-        "type": "nominal",
-        "sort": None,
-        "scale": {"domain": _names(views), "range": [_STYLES[view][which] for view in views]},
-        "legend": {"title": None, "orient": "top"} if legend else None,
-    }
-
-
-def _finished(spec: Spec) -> Spec:
-    return {"$schema": _SCHEMA, **spec, "config": _CONFIG}

@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from tvm_costmodel.comparison.records import MEASURED, MEASURED_KERNELS, ROOFLINE, view_name
-from tvm_costmodel.comparison.report.charts import color_of
+from tvm_costmodel.comparison.report.styles import color_of
 
 _NONE = "–"
 
