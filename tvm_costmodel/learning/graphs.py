@@ -116,11 +116,15 @@ class Ragged:
 
     def take(self, index_G: Tensor) -> tuple[Tensor, Tensor]:
         """The rows of the chosen graphs, and the position in ``index_G`` that each belongs to."""
+        rows, owner = self.rows(index_G)
+        return self.values.index_select(0, rows), owner
+
+    def rows(self, index_G: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the rows are in ``values``, and the position in ``index_G`` of each."""
         sizes_G = self.sizes_G[index_G]
         owner = torch.repeat_interleave(sizes_G)
         shift_G = self.starts_G[index_G] - (sizes_G.cumsum(0) - sizes_G)
-        rows = torch.arange(len(owner), device=owner.device) + shift_G[owner]
-        return self.values.index_select(0, rows), owner
+        return torch.arange(len(owner), device=owner.device) + shift_G[owner], owner
 
 
 class GraphStore:
@@ -144,10 +148,10 @@ class GraphStore:
         }
         self._static_GS = torch.from_numpy(np.stack([g.static_features for g in graphs])).to(device)
         self._domain_G = torch.tensor([g.domain for g in graphs], device=device)
-        self._groups: Ragged | None = None
+        self._group_N: Tensor | None = None
         if graphs[0].group_index is not None:
             groups = [np.unique(_groups(g), return_inverse=True)[1] for g in graphs]
-            self._groups = Ragged(groups, device)
+            self._group_N = torch.from_numpy(np.concatenate(groups)).to(device)
             counts = [int(g.max(initial=-1)) + 1 for g in groups]
             self._num_groups_G = torch.tensor(counts, device=device)
 
@@ -177,26 +181,25 @@ class GraphStore:
     def digest(self) -> str:
         """SHA-256 of all arrays, as hex."""
         ragged = {"nodes": self._nodes, **self._edges}
-        if self._groups is not None:
-            ragged["groups"] = self._groups
+        groups = [] if self._group_N is None else [self._group_N]
         content = hashlib.sha256(" ".join(ragged).encode())
         flat = (part for rows in ragged.values() for part in (rows.sizes_G, rows.values))
-        for values in (*flat, self._static_GS, self._domain_G):
+        for values in (*flat, *groups, self._static_GS, self._domain_G):
             content.update(values.cpu().numpy().tobytes())
         return content.hexdigest()
 
     def batch(self, index_G: Tensor) -> GraphBatch:
         """The graphs of these positions, in this order."""
         index_G = index_G.to(self.device)
-        nodes_NC, graph_index_N = self._nodes.take(index_G)
+        rows_N, graph_index_N = self._nodes.rows(index_G)
         sizes_G = self._nodes.sizes_G[index_G]
         offset_G = sizes_G.cumsum(0) - sizes_G
         edges = {
             name: self._edge_index(part, index_G, offset_G) for name, part in self._edges.items()
         }
-        group_index_N, group_graph_K = self._grouping(index_G)
+        group_index_N, group_graph_K = self._grouping(index_G, rows_N, graph_index_N)
         return GraphBatch(
-            node_features_NC=nodes_NC,
+            node_features_NC=self._nodes.values.index_select(0, rows_N),
             edge_index_2E=edges.pop(_EDGES),
             static_features_GS=self._static_GS[index_G],
             graph_index_N=graph_index_N,
@@ -211,13 +214,15 @@ class GraphStore:
         edges_E2, owner_E = edges.take(index_G)
         return (edges_E2 + offset_G[owner_E].unsqueeze(1)).T.contiguous()
 
-    def _grouping(self, index_G: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        if self._groups is None:
+    def _grouping(
+        self, index_G: Tensor, rows_N: Tensor, graph_index_N: Tensor
+    ) -> tuple[Tensor | None, Tensor | None]:
+        if self._group_N is None:
             return None, None
-        group_N, owner_N = self._groups.take(index_G)
         counts_G = self._num_groups_G[index_G]
         offset_G = counts_G.cumsum(0) - counts_G
-        return group_N + offset_G[owner_N], torch.repeat_interleave(counts_G)
+        group_index_N = self._group_N.index_select(0, rows_N) + offset_G[graph_index_N]
+        return group_index_N, torch.repeat_interleave(counts_G)
 
 
 _EDGES = ""  # the key of edge_index among the relations

@@ -81,7 +81,8 @@ class LatencyAndKernels:
         part_K, share_K = measured_K2.unbind(dim=1)
         sizes_G = torch.bincount(graph_K, minlength=len(y_G))
         part_K = part_K.long() + (sizes_G.cumsum(0) - sizes_G)[graph_K]
-        contribution_N: Tensor = cast(NarFormerV2, model).contributions(batch).float()
+        factor_N, prior_N = cast(NarFormerV2, model).factors(batch)
+        contribution_N = factor_N * prior_N
         latency_loss = self._loss(sum_over_graphs(contribution_N, batch), y_G)
         assert batch.group_index_N is not None  # encoded with them where kernels have a weight
         part_N = part_K.index_select(0, batch.group_index_N)
@@ -90,15 +91,13 @@ class LatencyAndKernels:
         error_K = share_K * (y_hat_K / y_K - 1).square()
         loss = latency_loss + self._weight * error_K.sum() / len(y_G)
         if self._shrinkage:
-            prior_N = cast(NarFormerV2, model).prior(batch)
-            loss = loss + self._shrinkage * _squared_log_ratio(contribution_N, prior_N)
+            loss = loss + self._shrinkage * _squared_logarithm(factor_N, prior_N > 0)
         return loss
 
 
-def _squared_log_ratio(contribution_N: Tensor, prior_N: Tensor) -> Tensor:
-    """Mean over the nodes that have a prior; a ratio below a thousandth counts as that."""
-    ratio_N = contribution_N / prior_N.clamp(min=torch.finfo(prior_N.dtype).tiny)
-    return torch.where(prior_N > 0, ratio_N.clamp(min=1e-3), 1.0).log().square().mean()
+def _squared_logarithm(factor_N: Tensor, counts_N: Tensor) -> Tensor:
+    """Mean over all nodes, of those that count; a factor below a thousandth counts as that."""
+    return torch.where(counts_N, factor_N.clamp(min=1e-3), 1.0).log().square().mean()
 
 
 def measured_rows(

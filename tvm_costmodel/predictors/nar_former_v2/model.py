@@ -80,24 +80,25 @@ class NarFormerV2(nn.Module):
         Raises:
             InputError: the readout is another one.
         """
+        factor_N, prior_N = self.factors(batch)
+        return factor_N * prior_N
+
+    def factors(self, batch: GraphBatch) -> tuple[Tensor, Tensor]:
+        """How often each node contributes its prior, and what that is in ms, ``[N]`` each.
+
+        Without a prior it is the same for all nodes.
+
+        Raises:
+            InputError: the readout is another one.
+        """
         if not isinstance(self.readout, ContributionsReadout):
             raise InputError(
                 f"readout {self.config.readout!r} does not sum over nodes: train one with the "
                 "readout 'contributions' to see what each of them contributes"
             )
-        return self.readout.contributions(self.layers(batch), batch) * self.scale
-
-    def prior(self, batch: GraphBatch) -> Tensor:
-        """What each node would contribute by its costs alone, ``[N]``.
-
-        Raises:
-            InputError: there is no prior.
-        """
-        prior = getattr(self.readout, "prior", None)
-        if prior is None:
-            raise InputError(f"prior is {self.config.prior!r}: contributions are of no prior")
-        contribution_N: Tensor = prior(batch.node_features_NC)
-        return contribution_N * self.scale
+        factor_N, prior_N = self.readout.factors(self.layers(batch), batch)
+        prior_N = torch.ones_like(factor_N) if prior_N is None else prior_N
+        return factor_N, prior_N * self.scale
 
     @torch.no_grad()
     def calibrate(

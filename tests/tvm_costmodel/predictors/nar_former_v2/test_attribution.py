@@ -16,18 +16,16 @@ from tvm_costmodel.predictors.nar_former_v2.attribution import LatencyAndKernels
 
 
 class Contributions(torch.nn.Module):
-    """Answers with what it is told that each node contributes."""
+    """Answers with what it is told that each node contributes, times its prior."""
 
-    def __init__(self, answers: list[float]) -> None:
+    def __init__(self, answers: list[float], prior: list[float] | None = None) -> None:
         super().__init__()
         self.answers = torch.nn.Parameter(torch.tensor(answers))
+        self.prior = torch.tensor([1.0] * len(answers) if prior is None else prior)
 
-    def contributions(self, batch: GraphBatch) -> torch.Tensor:
+    def factors(self, batch: GraphBatch) -> tuple[torch.Tensor, torch.Tensor]:
         assert len(self.answers) == len(batch.graph_index_N)
-        return self.answers
-
-    def prior(self, batch: GraphBatch) -> torch.Tensor:
-        return (torch.arange(len(batch.graph_index_N)) % 2).float()  # none, 1, none, 1, ...
+        return self.answers, self.prior
 
 
 def _graph(groups: list[int]) -> Graph:
@@ -84,7 +82,7 @@ def test_a_compiled_model_is_refused_whose_contributions_are_not_compiled() -> N
 
 def test_contributions_are_held_near_the_prior_where_there_is_one() -> None:
     batch = GraphBatch.from_graphs([_graph([0, 0, 1, 2])])
-    model = Contributions([0.0, np.e**2, 7.0, 1.0])
+    model = Contributions([0.0, np.e**2, 7.0, 1.0], prior=[0.0, 1.0, 0.0, 1.0])
     losses = [
         LatencyAndKernels("relative-squared", 1.0, [TWO_PARTS], shrinkage=weight)(
             model, batch, torch.tensor([10.0]), torch.tensor([0]), torch.Generator()
