@@ -47,6 +47,7 @@ SETTINGS = CampaignConfig(
     block_size=4,
     max_retakes=0,
     anchors=False,
+    parallel_builds=1,
     limits=Limits(build_s=2.0, round_s=5.0),
 )
 

@@ -71,11 +71,20 @@ def lose(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault], None]:
     return faults.append
 
 
+def settings(*devices: str, rounds: int = 1) -> CampaignConfig:
+    return CampaignConfig(
+        watch_s=0.0,
+        devices=devices,
+        rounds=rounds,
+        kernels=False,
+        block_size=2,
+        parallel_builds=1,
+    )
+
+
 def run(database: Database, *devices: str, rounds: int = 1) -> tuple[Summary, list[Event]]:
     events: list[Event] = []
-    config = CampaignConfig(
-        watch_s=0.0, devices=devices, rounds=rounds, kernels=False, block_size=2
-    )
+    config = settings(*devices, rounds=rounds)
     return run_campaign(NETWORKS, [SPEC], database, QUICK, config, events.append), events
 
 
@@ -112,8 +121,7 @@ def test_what_one_device_is_done_with_stays_for_another_that_is_not(
     done: list[str] = []
     monkeypatch.setattr(Worker, "fingerprint", fingerprint)
     monkeypatch.setattr(Worker, "measure", measure)
-    config = CampaignConfig(watch_s=0.0, devices=(A, B), rounds=1, kernels=False, block_size=2)
-    summary = run_campaign(NETWORKS, [SPEC], database, QUICK, config, progress)
+    summary = run_campaign(NETWORKS, [SPEC], database, QUICK, settings(A, B), progress)
     assert (summary.done, left) == (6, [])
 
 

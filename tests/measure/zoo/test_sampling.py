@@ -64,6 +64,7 @@ def test_network_has_only_operators_of_the_vocabulary(family: str) -> None:
     assert load(sample(family, 5).model).unknown_ops == ()
 
 
+@pytest.mark.once
 @families
 @sizes
 @settings(max_examples=8, deadline=None)
@@ -99,6 +100,7 @@ def test_another_process_with_other_hash_seed_gives_the_same_bytes() -> None:
     assert there.stdout.strip() == sampled_bytes()
 
 
+@pytest.mark.once
 @families
 def test_seeds_give_different_networks_over_the_ranges_of_cost_and_batch(family: str) -> None:
     networks = [sample(family, seed) for seed in range(40)]
