@@ -5,8 +5,9 @@ what the authors' public code does: ReLU and dropout follow the L2 norm, a learn
 starts the feed-forward branch small, and its LayerNorm sees each group by itself; its tokens of
 whole networks have no positions.
 
-``best`` is what predicts latencies best here, ``docs/results`` has a row for each of its choices.
-A preset says nothing of the training, which is the paper's.
+``best`` is what predicts latencies best here; ``docs/results`` has a row for each of its choices
+but ``static``, which contributions of operators do not read. A preset says nothing of the training,
+which is the paper's.
 """
 
 from __future__ import annotations
