@@ -78,6 +78,8 @@ evaluate "${measured[@]}" --protocol in-domain --epochs 15 --predictors "$choice
   --table "$here/ablation-best-in-domain.md"
 evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$modern]" --epochs 15 \
   --predictors "$choices" --table "$here/ablation-best.md"
+evaluate "${measured[@]}" --protocol 'leave-one-family-out[families=efficientnet+mobilenet_v3]' --seeds 3 \
+  --predictors "$best],$best,operator_dropout=0]" --table "$here/operator-dropout.md"
 evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$modern]" --epochs 15 \
   --predictors "$best],$best,width=16],$best,width=32],$best,width=128],$best,width=256]" \
   --table "$here/width.md"
