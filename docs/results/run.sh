@@ -85,8 +85,8 @@ evaluate "${measured[@]}" --protocol "leave-one-family-out[families=$modern]" --
 # Tables 5 and 6: what the parts of NAR-Former V2 are good for, at width 64.
 part='nar-former-v2[preset=paper,width=64'
 mean=$part,attention=mean,enhance=false,ffn=none
-evaluate "${measured[@]}" --protocol in-domain --predictors "$mean,values=real],\
+evaluate "${measured[@]}" --protocol in-domain --seeds 3 --predictors "$mean,values=real],\
 $mean,op_type=position],$mean],$part,enhance=false,ffn=plain],$part,enhance=false],$part]" \
   --table "$here/ablation-paper.md"
-evaluate "${measured[@]}" --protocol in-domain --predictors "$part],$part,attention=global]" \
+evaluate "${measured[@]}" --protocol in-domain --seeds 3 --predictors "$part],$part,attention=global]" \
   --table "$here/attention.md"
