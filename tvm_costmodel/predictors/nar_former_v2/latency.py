@@ -53,14 +53,16 @@ class ContributionsReadout(nn.Module):
     def contributions(self, layers: Sequence[Tensor], batch: GraphBatch) -> Tensor:
         """Of each node, ``[N]``, none negative."""
         factor_N, prior_N = self.factors(layers, batch)
-        return factor_N if prior_N is None else factor_N * prior_N
+        return factor_N * prior_N
 
-    def factors(self, layers: Sequence[Tensor], batch: GraphBatch) -> tuple[Tensor, Tensor | None]:
-        """How often each node contributes its prior, ``[N]``, and the priors, where there are."""
+    def factors(self, layers: Sequence[Tensor], batch: GraphBatch) -> tuple[Tensor, Tensor]:
+        """How often each node contributes its prior, and the priors, ``[N]`` each; 1 without."""
         factor_N: Tensor = self.head(
             layers[-1], batch.domain_G.index_select(0, batch.graph_index_N)
         )
-        return factor_N, None if self.prior is None else self.prior(batch.node_features_NC)
+        if self.prior is None:
+            return factor_N, torch.ones_like(factor_N)
+        return factor_N, self.prior(batch.node_features_NC)
 
 
 class CostPrior(nn.Module):

@@ -97,7 +97,6 @@ class NarFormerV2(nn.Module):
                 "readout 'contributions' to see what each of them contributes"
             )
         factor_N, prior_N = self.readout.factors(self.layers(batch), batch)
-        prior_N = torch.ones_like(factor_N) if prior_N is None else prior_N
         return factor_N, prior_N * self.scale
 
     @torch.no_grad()
